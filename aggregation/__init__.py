@@ -1,0 +1,1 @@
+"""What the logs mean: from scores.jsonl files to a Parquet dataset, score files and pictures."""

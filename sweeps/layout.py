@@ -1,0 +1,119 @@
+"""The only place that knows the paths of a sweep root.
+
+    <root>/sweep.yaml             the composed configuration, frozen at the first launch
+    <root>/journal.jsonl          append-only: every event of every attempt
+    <root>/orchestrator.lock      held by the one orchestrator of this root
+    <root>/runs/<suite>/<task>/<label>/<seed>/     one run directory
+        run.json  attempts.jsonl  stdout.log  done             ours
+        scores.jsonl  metrics.jsonl  ckpt/  replay/  config.yaml    the trainer's
+        attempts/<n>.exit.json    exit status, written by the guard of attempt n
+    <root>/scores/                the Parquet dataset
+    <root>/runs.parquet  faults.parquet
+    <root>/score_files/<suite>-<label>.json.gz
+    <root>/plots/  report/index.html
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.contracts import RunKey
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The paths inside one run directory."""
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def attempts(self) -> Path:
+        return self.path / "attempts.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def stdout(self) -> Path:
+        return self.path / "stdout.log"
+
+    @property
+    def done(self) -> Path:
+        return self.path / "done"
+
+    @property
+    def replay(self) -> Path:
+        return self.path / "replay"
+
+    @property
+    def checkpoints(self) -> tuple[Path, Path]:
+        """Where the trainer keeps its checkpoints: today's name, and that of the packaged 3.3.0."""
+        return self.path / "ckpt", self.path / "checkpoint.pkl"
+
+    def exit_status(self, attempt: int) -> Path:
+        return self.path / "attempts" / f"{attempt}.exit.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRoot:
+    """The paths of one sweep root."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "sweep.yaml"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "orchestrator.lock"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores"
+
+    @property
+    def runs_table(self) -> Path:
+        return self.path / "runs.parquet"
+
+    @property
+    def faults_table(self) -> Path:
+        return self.path / "faults.parquet"
+
+    @property
+    def score_files(self) -> Path:
+        return self.path / "score_files"
+
+    @property
+    def plots(self) -> Path:
+        return self.path / "plots"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report" / "index.html"
+
+    def run_dir(self, key: RunKey) -> RunDir:
+        return RunDir(self.runs / str(key))
+
+    def run_dirs(self) -> Iterator[tuple[RunKey, RunDir]]:
+        """Every run directory with a run.json, in the order of their keys."""
+        for spec in sorted(self.runs.glob("*/*/*/*/run.json")):
+            relative = spec.parent.relative_to(self.runs).as_posix()
+            yield RunKey.parse(relative), RunDir(spec.parent)
