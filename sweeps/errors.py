@@ -34,7 +34,7 @@ class UnknownNameError(ConfigError):
         self.kind = kind
         self.name = str(name)
         self.allowed = sorted(set(allowed))
-        near = difflib.get_close_matches(self.name, self.allowed, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(self.name, self.allowed, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         listed = ", ".join(self.allowed) or "none"
         place = f" in {where}" if where else ""

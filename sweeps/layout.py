@@ -1,16 +1,16 @@
 """The only place that knows the paths of a sweep root.
 
-    <root>/sweep.yaml             the composed configuration, frozen at the first launch
-    <root>/journal.jsonl          append-only: every event of every attempt
-    <root>/orchestrator.lock      held by the one orchestrator of this root
-    <root>/runs/<suite>/<task>/<label>/<seed>/     one run directory
-        run.json  attempts.jsonl  stdout.log  done             ours
-        scores.jsonl  metrics.jsonl  ckpt/  replay/  config.yaml    the trainer's
-        attempts/<n>.exit.json    exit status, written by the guard of attempt n
-    <root>/scores/                the Parquet dataset
-    <root>/runs.parquet  faults.parquet
-    <root>/score_files/<suite>-<label>.json.gz
-    <root>/plots/  report/index.html
+<root>/sweep.yaml             the composed configuration, frozen at the first launch
+<root>/journal.jsonl          append-only: every event of every attempt
+<root>/orchestrator.lock      held by the one orchestrator of this root
+<root>/runs/<suite>/<task>/<label>/<seed>/     one run directory
+    run.json  attempts.jsonl  stdout.log  done             ours
+    scores.jsonl  metrics.jsonl  ckpt/  replay/  config.yaml    the trainer's
+    attempts/<n>.exit.json    exit status, written by the guard of attempt n
+<root>/scores/                the Parquet dataset
+<root>/runs.parquet  faults.parquet
+<root>/score_files/<suite>-<label>.json.gz
+<root>/plots/  report/index.html
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,157 @@
+"""What happened, in the past tense. The journal holds these, and nothing else changes the state.
+
+Every event carries `at`, seconds since 1970: decisions never read a clock.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from orchestrator.outcomes import Outcome
+from sweeps.contracts import Resources, RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOpened:
+    """An orchestrator took the root: a fresh one, or one that continues."""
+
+    at: float
+    #: Stays the same for the life of the root; attempts are named after it.
+    sweep_id: str
+    host: str
+    pid: int
+    max_concurrent: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlanned:
+    """A run belongs to the sweep."""
+
+    at: float
+    key: RunKey
+    #: Suite × method: what shares its failures.
+    group: str
+    resources: Resources = field(default_factory=Resources)
+    #: Lower goes first; seeds come before positions in the plan.
+    priority: int = 0
+    #: The fingerprint of the run's identity.
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFoundDone:
+    """The run's `done` marker is on disk: the truth, whatever the journal says."""
+
+    at: float
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeJoined:
+    """A node can hold attempts. Sent again when its resources change."""
+
+    at: float
+    node: str
+    cpus: float
+    gpus: float = 0.0
+    memory_bytes: int = 0
+    custom: Mapping[str, float] = field(default_factory=dict)
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLeft:
+    """A node is gone. Says nothing about the attempts on it: each of them ends by an event of its own."""
+
+    at: float
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted:
+    """The trainer of an attempt runs."""
+
+    at: float
+    key: RunKey
+    attempt: int
+    host: str = ""
+    pid: int = 0
+    #: Policy step of the checkpoint it resumed from.
+    resumed_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEnded:
+    """An attempt is over for certain: no process of it writes any more."""
+
+    at: float
+    key: RunKey
+    attempt: int
+    outcome: Outcome
+    exit_code: int | None = None
+    cause: str = ""
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRetried:
+    """Somebody asked for a failed or cancelled run to be tried again, with all its retries anew."""
+
+    at: float
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested:
+    """The orchestrator shall end: nothing starts any more, and attempts in flight are stopped."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Woken:
+    """A moment that a `WakeAt` asked for has come."""
+
+    at: float
+
+
+Event = (
+    SweepOpened
+    | RunPlanned
+    | RunFoundDone
+    | NodeJoined
+    | NodeLeft
+    | AttemptStarted
+    | AttemptEnded
+    | RunRetried
+    | StopRequested
+    | Woken
+)
+_TYPES: Mapping[str, type[Any]] = {kind.__name__: kind for kind in Event.__args__}
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """The form that stands in the journal."""
+    record = asdict(event)
+    if "key" in record:
+        record["key"] = str(event.key)  # type: ignore[union-attr]
+    return {"event": type(event).__name__, **record}
+
+
+def event_from_json(record: Mapping[str, Any]) -> Event:
+    """Read what `event_to_json` wrote.
+
+    Raises:
+        KeyError: the kind of event is not known.
+        TypeError: a field is missing or not known.
+    """
+    fields = dict(record)
+    kind = _TYPES[fields.pop("event")]
+    if "key" in fields:
+        fields["key"] = RunKey.parse(fields["key"])
+    if "resources" in fields:
+        fields["resources"] = Resources(**fields["resources"])
+    if "evidence" in fields:
+        fields["evidence"] = tuple(fields["evidence"])
+    event: Event = kind(**fields)
+    return event

@@ -1,0 +1,88 @@
+"""The append-only journal of a sweep root: every event, in order, one JSON object a line.
+
+One writer (the holder of the root's lock) appends and fsyncs before an event takes effect. A crash can tear only
+the last line; it is cut off when the journal is opened for writing again, since its event had no effect.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+from orchestrator.events import Event, event_from_json, event_to_json
+from sweeps.errors import JournalError
+
+
+def read_journal(path: Path) -> Iterator[Event]:
+    """Every whole event of a journal; a torn last line is left out. An absent file holds none.
+
+    Raises:
+        JournalError: a line that is not the last cannot be read.
+    """
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        number = 0
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield event_from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise JournalError(
+                    f"{path}:{number} is no event of this version of dreamsweep ({type(error).__name__}: {error}). "
+                    f"The journal is written by dreamsweep alone; restore it, or start from a new root= (finished "
+                    f"runs can be copied over with their folders)."
+                ) from None
+
+
+class Journal:
+    """The journal, opened by its one writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def __enter__(self) -> Self:
+        self._cut_torn_end()
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def append(self, events: Iterable[Event]) -> None:
+        """Write events and wait until the disk has them.
+
+        Raises:
+            OSError: the disk is full or gone; what did not reach it is a torn end at most.
+        """
+        assert self._file is not None, "the journal is not open"
+        data = "".join(json.dumps(event_to_json(event)) + "\n" for event in events).encode()
+        if not data:
+            return
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+        os.fsync(self._file)
+
+    def _cut_torn_end(self) -> None:
+        if not self._path.exists():
+            return
+        with self._path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            end = size
+            while end > 0:
+                start = max(0, end - 65536)
+                file.seek(start)
+                found = file.read(end - start).rfind(b"\n")
+                if found >= 0:
+                    end = start + found + 1
+                    break
+                end = start
+            if end < size:
+                file.truncate(end)
+                os.fsync(file.fileno())

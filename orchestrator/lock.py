@@ -1,0 +1,126 @@
+"""Holds a sweep root for one orchestrator: a lock file that names its holder and that a dead holder does not keep.
+
+The holder touches the file every few seconds. On the holder's own host its process is looked up; on another host
+the file is watched for a while, and a holder that does not touch it any more is dead. No clock is compared
+between hosts.
+"""
+
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+from orchestrator import clock
+from sweeps.errors import RootError, RootLockedError
+
+_TOUCH_EVERY_S = 2.0
+
+
+class RootLock:
+    """The lock of one root, for use in a `with` statement.
+
+    Raises (on entering):
+        RootLockedError: a live orchestrator holds the root.
+        RootError: the root cannot be written.
+    """
+
+    def __init__(self, path: Path, *, watch_s: float = 10.0) -> None:
+        self._path = path
+        #: How long a holder on another host is watched for a sign of life.
+        self._watch_s = watch_s
+        self._released = threading.Event()
+
+    def __enter__(self) -> Self:
+        for _ in range(3):
+            if self._create():
+                threading.Thread(target=self._keep_touching, name="root-lock", daemon=True).start()
+                return self
+            holder = self._holder()
+            if holder is None:
+                continue
+            if self._is_alive(holder):
+                raise RootLockedError(
+                    f"Another orchestrator holds {self._path.parent}: process {holder['pid']} on {holder['host']}, "
+                    f"since {holder['since']}. Wait for it, stop it, or give this sweep another root=."
+                )
+            self._discard_stale()
+        raise RootLockedError(f"Cannot take {self._path}: others take it at the same time. Try again.")
+
+    def __exit__(self, *exception: object) -> None:
+        self._released.set()
+        self._path.unlink(missing_ok=True)
+
+    def _create(self) -> bool:
+        record = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": process_start(os.getpid()),
+            "since": clock.stamp(clock.now()),
+        }
+        own = self._path.with_name(f"{self._path.name}.{record['host']}.{record['pid']}")
+        try:
+            own.write_text(json.dumps(record), encoding="utf-8")
+            try:
+                # A hard link appears with its content, all at once, and fails where the name is taken: also on NFS.
+                os.link(own, self._path)
+            finally:
+                own.unlink(missing_ok=True)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise RootError(
+                f"The root {self._path.parent} cannot be written: {error.strerror}. Give another root=."
+            ) from None
+        return True
+
+    def _holder(self) -> dict[str, Any] | None:
+        try:
+            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {"host": socket.gethostname(), "pid": 0, "started": "", "since": "an unknown time"}
+
+    def _is_alive(self, holder: dict[str, Any]) -> bool:
+        if holder["host"] == socket.gethostname():
+            return bool(holder["started"]) and process_start(int(holder["pid"])) == str(holder["started"])
+        before = self._touched()
+        deadline = clock.monotonic() + self._watch_s
+        while clock.monotonic() < deadline:
+            clock.sleep(0.2)
+            if self._touched() != before:
+                return True
+        return False
+
+    def _touched(self) -> int | None:
+        try:
+            return self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+
+    def _discard_stale(self) -> None:
+        aside = self._path.with_name(f"{self._path.name}.stale.{os.getpid()}")
+        try:
+            self._path.rename(aside)
+        except FileNotFoundError:
+            return
+        aside.unlink(missing_ok=True)
+
+    def _keep_touching(self) -> None:
+        while not self._released.wait(_TOUCH_EVERY_S):
+            try:
+                os.utime(self._path)
+            except OSError:
+                continue
+
+
+def process_start(pid: int) -> str:
+    """When a process of this host started, as a text that no later process with its id has; empty if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    fields = stat.rsplit(")", 1)[1].split()
+    return "" if fields[0] == "Z" else f"tick {fields[19]}"

@@ -1,0 +1,149 @@
+"""The state that the journal's events add up to: runs, nodes, and what is queued."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orchestrator.outcomes import Outcome
+from orchestrator.policy import RetryPolicy
+from sweeps.contracts import Resources, RunKey
+
+RunState = Literal[
+    "waiting",  # for room
+    "backing_off",  # until `retry_at`
+    "launching",  # told to start, not yet heard of
+    "running",
+    "stopping",  # told to stop, not yet heard of
+    "done",
+    "failed",
+    "cancelled",
+]
+IN_FLIGHT: frozenset[RunState] = frozenset({"launching", "running", "stopping"})
+FINISHED: frozenset[RunState] = frozenset({"done", "failed", "cancelled"})
+
+
+@dataclass(slots=True)
+class Room:
+    """What an attempt holds on its node."""
+
+    node: str
+    resources: Resources
+    #: Which of the node's GPUs, by position; one entry for a fraction.
+    gpus: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Run:
+    """One run as far as the journal tells."""
+
+    key: RunKey
+    group: str
+    resources: Resources
+    #: Sorts the queue: priority, then seed, then position in the plan.
+    rank: tuple[int, int, int]
+    digest: str = ""
+    state: RunState = "waiting"
+    #: Number of the latest attempt; 0 before the first.
+    attempt: int = 0
+    #: Held exactly while the run is in flight.
+    room: Room | None = None
+    #: When a run that backs off is queued again; seconds since 1970.
+    retry_at: float | None = None
+    #: How its attempts ended since it was planned or last retried on request.
+    outcomes: list[Outcome] = field(default_factory=list)
+    #: Of the latest attempt that ended badly.
+    outcome: Outcome | None = None
+    cause: str = ""
+    evidence: tuple[str, ...] = ()
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class Node:
+    """A node and what is free on it."""
+
+    node: str
+    total: Resources
+    cpus: float
+    memory_bytes: int
+    custom: dict[str, float]
+    #: Free share of each GPU.
+    gpus: list[float]
+    host: str = ""
+
+    def room_for(self, wanted: Resources) -> Room | None:
+        """Where `wanted` would fit now, or None."""
+        gpus = _gpus_for(self.gpus, wanted.gpus)
+        if (
+            gpus is None
+            or wanted.cpus > self.cpus + _EPSILON
+            or wanted.memory_bytes > self.memory_bytes
+            or any(amount > self.custom.get(name, 0.0) + _EPSILON for name, amount in wanted.custom.items())
+        ):
+            return None
+        return Room(self.node, wanted, gpus)
+
+    def take(self, room: Room, sign: int = 1) -> None:
+        """Occupy a room, or with `sign=-1` give it back."""
+        self.cpus -= sign * room.resources.cpus
+        self.memory_bytes -= sign * room.resources.memory_bytes
+        for name, amount in room.resources.custom.items():
+            self.custom[name] = self.custom.get(name, 0.0) - sign * amount
+        for gpu in room.gpus:
+            self.gpus[gpu] -= sign * min(1.0, room.resources.gpus)
+
+
+_EPSILON = 1e-6
+
+
+def _gpus_for(free: list[float], wanted: float) -> tuple[int, ...] | None:
+    """The GPUs to use: whole ones, or for a fraction the fullest that still has room, as Ray packs them."""
+    if wanted <= 0:
+        return ()
+    if wanted < 1:
+        fitting = [(share, gpu) for gpu, share in enumerate(free) if share >= wanted - _EPSILON]
+        return (min(fitting)[1],) if fitting else None
+    whole = [gpu for gpu, share in enumerate(free) if share >= 1 - _EPSILON]
+    return tuple(whole[: round(wanted)]) if len(whole) >= round(wanted) else None
+
+
+@dataclass(slots=True)
+class SweepState:
+    """Everything that `orchestrator.machine.apply` knows."""
+
+    policy: RetryPolicy = field(default_factory=RetryPolicy)
+    sweep_id: str = ""
+    max_concurrent: int | None = None
+    runs: dict[RunKey, Run] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    #: Waiting runs as heaps of (rank, key), one for each shape of resources: a shape that does not fit
+    #: blocks only its own heap.
+    queues: dict[tuple[object, ...], list[tuple[tuple[int, int, int], RunKey]]] = field(default_factory=dict)
+    #: Runs that back off, as a heap of (moment, key).
+    alarms: list[tuple[float, RunKey]] = field(default_factory=list)
+    #: Runs in flight.
+    in_flight: set[RunKey] = field(default_factory=set)
+    #: Nodes with room that no queue has tried since; a shape that fits nowhere else is tried on these only.
+    fresh_nodes: set[str] = field(default_factory=set)
+    #: Shapes that fit on no node but perhaps the fresh ones.
+    blocked: set[tuple[object, ...]] = field(default_factory=set)
+    #: How many runs are in each state.
+    tally: Counter[RunState] = field(default_factory=Counter)
+    is_stopping: bool = False
+
+    def move(self, run: Run, state: RunState) -> None:
+        """The only way a run changes its state."""
+        self.tally[run.state] -= 1
+        self.tally[state] += 1
+        run.state = state
+
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do, or nothing may be done any more."""
+        if self.in_flight:
+            return False
+        return self.is_stopping or sum(self.tally[state] for state in FINISHED) == len(self.runs)
+
+    def in_state(self, *states: RunState) -> Iterator[Run]:
+        return (run for run in self.runs.values() if run.state in states)

@@ -1,0 +1,129 @@
+"""The composed configuration as typed records: what each key may hold, and what it means.
+
+Every model refuses keys it does not know; `sweeps.config` turns the refusal into words.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from sweeps.contracts import Option, Scalar
+
+
+def _whole(value: object) -> object:
+    """Let `1.1e5` stand for a whole number, as YAML reads it as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Steps = Annotated[PositiveInt, BeforeValidator(_whole)]
+Axis = Scalar | list[Scalar]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Suite(_Model):
+    """A suite: its tasks and the official settings that go with it."""
+
+    name: str
+    #: Task names as published.
+    tasks: list[str]
+    #: Published task name -> the trainer's `--task` flag, where the two differ.
+    trainer_tasks: dict[str, str] = Field(default_factory=dict)
+    #: Blocks of the trainer's config file.
+    configs: list[str] = Field(default_factory=list)
+    #: Budget in policy steps.
+    steps: Steps
+    #: Environment frames per policy step.
+    action_repeat: PositiveInt = 1
+    envs: PositiveInt = 16
+    train_ratio: PositiveFloat | None = None
+    batch_size: PositiveInt = 16
+    batch_length: PositiveInt = 64
+    replay_context: int = 1
+
+
+class Method(_Model):
+    """A named set of trainer options."""
+
+    name: str
+    #: One line on what it is, or what it removes.
+    about: str = ""
+    #: Blocks of the trainer's config file, applied after the suite's.
+    configs: list[str] = Field(default_factory=list)
+    #: Further trainer options, by flag name without dashes.
+    flags: dict[str, Any] = Field(default_factory=dict)
+
+
+class ResourceSettings(_Model):
+    """What one attempt holds while it runs."""
+
+    cpus: PositiveFloat = 1.0
+    #: A fraction below 1 shares a GPU; above 1 only whole GPUs.
+    gpus: NonNegativeFloat = 0.0
+    memory_gb: NonNegativeFloat = 0.0
+    custom: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+
+
+class ClusterSettings(_Model):
+    """Where attempts execute."""
+
+    #: `local` starts Ray on this machine, `ray` joins a running cluster, `process` does without Ray.
+    backend: Literal["local", "ray", "process"]
+    #: For `ray`: `auto`, or host:port of the head.
+    address: str = "auto"
+    #: For `local` and `process`: how much of this machine to use; null for all of it.
+    cpus: PositiveFloat | None = None
+    gpus: NonNegativeFloat | None = None
+    #: Ray namespace in which attempts are named.
+    namespace: str = "dreamsweep"
+    #: Seconds between two looks at a running attempt.
+    poll_every_s: PositiveFloat = 2.0
+
+
+class ExportSettings(_Model):
+    """How score files are written at the end of a sweep: raw points unless bins are asked for."""
+
+    bins: PositiveInt | None = None
+    binsize: PositiveFloat | None = None
+    budget: PositiveFloat | None = None
+    fill: Literal["null", "last"] = "null"
+
+
+class SweepSettings(_Model):
+    """One composed configuration: a suite and a method, with the axes still to be expanded."""
+
+    #: Names the sweep; part of the default root.
+    name: str
+    #: The sweep root.
+    root: str
+    suite: Suite
+    method: Method
+    task: Axis
+    train_ratio: Axis
+    seed: Axis
+    #: Budget in policy steps; null for the suite's.
+    steps: Steps | None = None
+    #: Further trainer options for every run, applied last.
+    flags: dict[str, Any] = Field(default_factory=dict)
+    #: The adapter's own options; the adapter checks them.
+    trainer: dict[str, Any]
+    cluster: ClusterSettings
+    resources: ResourceSettings = Field(default_factory=ResourceSettings)
+    #: Attempts in flight at most; null for as many as fit.
+    max_concurrent: PositiveInt | None = None
+    #: Seconds between two collections while the sweep runs; 0 for one at the end only.
+    collect_every_s: NonNegativeFloat = 60.0
+    export: ExportSettings = Field(default_factory=ExportSettings)
+
+
+def flat_options(options: dict[str, Any], prefix: str = "") -> dict[str, Option]:
+    """Options by dotted flag name, whether they were written nested or dotted."""
+    flat: dict[str, Option] = {}
+    for name, value in options.items():
+        if isinstance(value, dict):
+            flat.update(flat_options(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
