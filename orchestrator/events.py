@@ -25,7 +25,7 @@ class SweepOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlanned:
-    """A run belongs to the sweep."""
+    """A run is part of the present launch: it shall be done, if it is not done already."""
 
     at: float
     key: RunKey
@@ -41,6 +41,14 @@ class RunPlanned:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFoundDone:
     """The run's `done` marker is on disk: the truth, whatever the journal says."""
+
+    at: float
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFoundUndone:
+    """The journal says done, but the marker is gone: somebody removed the results to have them made anew."""
 
     at: float
     key: RunKey
@@ -119,6 +127,7 @@ Event = (
     SweepOpened
     | RunPlanned
     | RunFoundDone
+    | RunFoundUndone
     | NodeJoined
     | NodeLeft
     | AttemptStarted

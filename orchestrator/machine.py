@@ -19,13 +19,14 @@ from orchestrator.events import (
     NodeJoined,
     NodeLeft,
     RunFoundDone,
+    RunFoundUndone,
     RunPlanned,
     RunRetried,
     StopRequested,
     SweepOpened,
     Woken,
 )
-from orchestrator.states import FINISHED, IN_FLIGHT, Node, Run, SweepState
+from orchestrator.states import AT_REST, IN_FLIGHT, Node, Run, SweepState
 from sweeps.contracts import Resources, RunKey
 
 
@@ -48,18 +49,27 @@ def _(event: SweepOpened, state: SweepState) -> list[Command]:
     state.sweep_id = event.sweep_id
     state.max_concurrent = event.max_concurrent
     state.is_stopping = False
+    # What an earlier orchestrator knew of nodes is stale; the cluster reports those that are there.
+    state.nodes.clear()
+    state.fresh_nodes.clear()
+    for run in list(state.in_state("waiting", "backing_off")):
+        run.retry_at = None
+        state.move(run, "idle")
     return []
 
 
 @_handle.register
 def _(event: RunPlanned, state: SweepState) -> list[Command]:
-    if event.key in state.runs:
-        return []
-    rank = (event.priority, event.key.seed, len(state.runs))
-    run = Run(event.key, event.group, event.resources, rank, digest=event.digest)
-    state.runs[event.key] = run
-    state.tally[run.state] += 1
-    _enqueue(state, run)
+    run = state.runs.get(event.key)
+    if run is None:
+        rank = (event.priority, event.key.seed, len(state.runs))
+        run = Run(event.key, event.group, event.resources, rank)
+        state.runs[event.key] = run
+        state.tally[run.state] += 1
+    if run.state in ("idle", "failed", "cancelled"):
+        run.resources, run.digest = event.resources, event.digest
+        run.outcomes.clear()
+        _enqueue(state, run)
     return []
 
 
@@ -69,6 +79,14 @@ def _(event: RunFoundDone, state: SweepState) -> list[Command]:
     if run is not None and run.state not in IN_FLIGHT:
         state.move(run, "done")
         run.retry_at = None
+    return []
+
+
+@_handle.register
+def _(event: RunFoundUndone, state: SweepState) -> list[Command]:
+    run = state.runs.get(event.key)
+    if run is not None and run.state == "done":
+        state.move(run, "idle")
     return []
 
 
@@ -246,7 +264,7 @@ def check_invariants(state: SweepState) -> None:
         assert (run.state in IN_FLIGHT) == (key in state.in_flight), (key, run.state)
         assert (run.room is not None) == (key in state.in_flight), (key, run.state, run.room)
         assert (run.retry_at is not None) == (run.state == "backing_off"), (key, run.state, run.retry_at)
-        assert run.state not in FINISHED or run.room is None, (key, run.state)
+        assert run.state not in AT_REST or run.room is None, (key, run.state)
     for node in state.nodes.values():
         held = [run.room for run in state.runs.values() if run.room and run.room.node == node.node]
         used = sum(room.resources.cpus for room in held)

@@ -10,6 +10,7 @@ from orchestrator.policy import RetryPolicy
 from sweeps.contracts import Resources, RunKey
 
 RunState = Literal[
+    "idle",  # planned by an earlier launch, and not part of this one
     "waiting",  # for room
     "backing_off",  # until `retry_at`
     "launching",  # told to start, not yet heard of
@@ -20,7 +21,8 @@ RunState = Literal[
     "cancelled",
 ]
 IN_FLIGHT: frozenset[RunState] = frozenset({"launching", "running", "stopping"})
-FINISHED: frozenset[RunState] = frozenset({"done", "failed", "cancelled"})
+#: Nothing more happens to these unless somebody asks for it.
+AT_REST: frozenset[RunState] = frozenset({"idle", "done", "failed", "cancelled"})
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Run:
     #: Sorts the queue: priority, then seed, then position in the plan.
     rank: tuple[int, int, int]
     digest: str = ""
-    state: RunState = "waiting"
+    state: RunState = "idle"
     #: Number of the latest attempt; 0 before the first.
     attempt: int = 0
     #: Held exactly while the run is in flight.
@@ -143,7 +145,7 @@ class SweepState:
         """Whether nothing is left to do, or nothing may be done any more."""
         if self.in_flight:
             return False
-        return self.is_stopping or sum(self.tally[state] for state in FINISHED) == len(self.runs)
+        return self.is_stopping or sum(self.tally[state] for state in AT_REST) == len(self.runs)
 
     def in_state(self, *states: RunState) -> Iterator[Run]:
         return (run for run in self.runs.values() if run.state in states)

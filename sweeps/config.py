@@ -19,11 +19,10 @@ from hydra.core.override_parser.types import Glob, Override, OverrideType, Trans
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
 
 from sweeps.contracts import Scalar
 from sweeps.errors import ConfigError, GridError, UnknownNameError
-from sweeps.settings import SweepSettings
+from sweeps.settings import SweepSettings, checked
 
 AXES = ("suite", "task", "method", "train_ratio", "seed")
 _GROUPS = ("suite", "method", "trainer", "cluster", "experiment")
@@ -92,7 +91,7 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
         shown["suite"] = [config["suite"] for config in composed][:: len(methods)]
         shown["method"] = [config["method"] for config in composed][: len(methods)]
     return SweepConfig(
-        bases=tuple(_settings(config) for config in composed),
+        bases=tuple(checked(SweepSettings, config) for config in composed),
         tasks=values["task"],
         train_ratios=values["train_ratio"],
         seeds=values["seed"],
@@ -289,32 +288,6 @@ def _plain(config: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"The configuration does not resolve: {str(error).splitlines()[0]}") from None
     assert isinstance(container, dict), type(container)
     return {str(key): value for key, value in container.items()}
-
-
-def _settings(config: Mapping[str, Any]) -> SweepSettings:
-    try:
-        return SweepSettings.model_validate(config)
-    except ValidationError as error:
-        raise _validation_error(error) from None
-
-
-def _validation_error(error: ValidationError) -> ConfigError:
-    """The first mistake that pydantic found, as one of our errors."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        *path, name = [str(part) for part in first["loc"]]
-        return UnknownNameError("key", name, _fields(path), where=".".join(path) or "the configuration")
-    if first["type"] == "missing":
-        return ConfigError(f"The key {place!r} is missing from the configuration.")
-    return ConfigError(f"{place} is {first['input']!r}. {first['msg']}.")
-
-
-def _fields(path: Sequence[str]) -> list[str]:
-    model: Any = SweepSettings
-    for part in path:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
 
 
 def _shortest(values: Sequence[Scalar]) -> Any:

@@ -1,13 +1,24 @@
 """The composed configuration as typed records: what each key may hold, and what it means.
 
-Every model refuses keys it does not know; `sweeps.config` turns the refusal into words.
+Every model refuses keys it does not know; `checked` turns the refusal into words.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
 
 from sweeps.contracts import Option, Scalar
+from sweeps.errors import ConfigError, UnknownNameError
 
 
 def _whole(value: object) -> object:
@@ -19,11 +30,13 @@ Steps = Annotated[PositiveInt, BeforeValidator(_whole)]
 Axis = Scalar | list[Scalar]
 
 
-class _Model(BaseModel):
+class Settings(BaseModel):
+    """Base of every group of keys: values are fixed, and unknown keys are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-class Suite(_Model):
+class Suite(Settings):
     """A suite: its tasks and the official settings that go with it."""
 
     name: str
@@ -44,7 +57,7 @@ class Suite(_Model):
     replay_context: int = 1
 
 
-class Method(_Model):
+class Method(Settings):
     """A named set of trainer options."""
 
     name: str
@@ -56,7 +69,7 @@ class Method(_Model):
     flags: dict[str, Any] = Field(default_factory=dict)
 
 
-class ResourceSettings(_Model):
+class ResourceSettings(Settings):
     """What one attempt holds while it runs."""
 
     cpus: PositiveFloat = 1.0
@@ -66,7 +79,7 @@ class ResourceSettings(_Model):
     custom: dict[str, NonNegativeFloat] = Field(default_factory=dict)
 
 
-class ClusterSettings(_Model):
+class ClusterSettings(Settings):
     """Where attempts execute."""
 
     #: `local` starts Ray on this machine, `ray` joins a running cluster, `process` does without Ray.
@@ -82,7 +95,7 @@ class ClusterSettings(_Model):
     poll_every_s: PositiveFloat = 2.0
 
 
-class ExportSettings(_Model):
+class ExportSettings(Settings):
     """How score files are written at the end of a sweep: raw points unless bins are asked for."""
 
     bins: PositiveInt | None = None
@@ -91,7 +104,7 @@ class ExportSettings(_Model):
     fill: Literal["null", "last"] = "null"
 
 
-class SweepSettings(_Model):
+class SweepSettings(Settings):
     """One composed configuration: a suite and a method, with the axes still to be expanded."""
 
     #: Names the sweep; part of the default root.
@@ -127,3 +140,36 @@ def flat_options(options: dict[str, Any], prefix: str = "") -> dict[str, Option]
         else:
             flat[prefix + name] = value
     return flat
+
+
+_Checked = TypeVar("_Checked", bound=Settings)
+
+
+def checked(model: type[_Checked], values: Mapping[str, Any], *, where: str = "") -> _Checked:
+    """Read plain values as a settings record.
+
+    Args:
+        where: the dotted key under which the values stand, for messages.
+
+    Raises:
+        UnknownNameError: a key that the record does not have.
+        ConfigError: a key that is missing, or a value that it cannot have.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        place = ".".join([where, *path] if where else path)
+        if first["type"] == "extra_forbidden":
+            parent = ".".join([where, *path[:-1]] if where else path[:-1])
+            raise UnknownNameError("key", path[-1], _fields(model, path[:-1]), where=parent) from None
+        if first["type"] == "missing":
+            raise ConfigError(f"The key {place!r} is missing from the configuration.") from None
+        raise ConfigError(f"{place} is {first['input']!r}. {first['msg']}.") from None
+
+
+def _fields(model: Any, path: Sequence[str]) -> list[str]:
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,108 @@
+"""A cluster of one machine without Ray: attempts are guarded processes of the orchestrator itself."""
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+
+from orchestrator import clock
+from orchestrator.commands import LaunchAttempt, StopAttempt
+from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined
+from orchestrator.worker import AttemptReport, AttemptWorker
+from sweeps.contracts import RunKey, RunSpec
+from sweeps.layout import SweepRoot
+
+_NODE = "this machine"
+_LOOK_EVERY_S = 0.05
+
+
+class ProcessCluster:
+    """Runs attempts here. They end with the orchestrator; another one continues from their checkpoints."""
+
+    def __init__(self, *, cpus: float | None = None, gpus: float | None = None) -> None:
+        self._cpus = float(os.cpu_count() or 1) if cpus is None else cpus
+        self._gpus = 0.0 if gpus is None else gpus
+        self._workers: dict[tuple[RunKey, int], AttemptWorker] = {}
+        self._started: set[tuple[RunKey, int]] = set()
+        self._lost: list[tuple[RunKey, int]] = []
+        self._is_announced = False
+
+    def open(self, root: SweepRoot, sweep_id: str, specs: Mapping[RunKey, RunSpec]) -> None:  # noqa: ARG002
+        self._root = root
+        self._specs = specs
+
+    def adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
+        # The guard of each has ended it when the orchestrator that owned it went.
+        self._lost.extend(attempts)
+
+    def execute(self, command: LaunchAttempt | StopAttempt) -> None:
+        name = (command.key, command.attempt)
+        if isinstance(command, StopAttempt):
+            if name in self._workers:
+                self._workers[name].stop()
+        elif name not in self._workers:
+            worker = AttemptWorker(self._specs[command.key], self._root.run_dir(command.key), command.attempt)
+            self._workers[name] = worker
+            worker.start()
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        deadline = clock.monotonic() + timeout_s
+        while not (events := self._new_events()) and clock.monotonic() < deadline:
+            clock.sleep(min(_LOOK_EVERY_S, timeout_s))
+        return events
+
+    def _new_events(self) -> list[Event]:
+        at = clock.now()
+        events: list[Event] = []
+        if not self._is_announced:
+            self._is_announced = True
+            events.append(
+                NodeJoined(at=at, node=_NODE, cpus=self._cpus, gpus=self._gpus, memory_bytes=2**60, host=_host())
+            )
+        for key, attempt in self._lost:
+            cause = "the orchestrator that ran it is gone"
+            events.append(AttemptEnded(at=at, key=key, attempt=attempt, outcome="worker_lost", cause=cause))
+        self._lost.clear()
+        for name, worker in list(self._workers.items()):
+            report = worker.report()
+            if report.pid and name not in self._started:
+                self._started.add(name)
+                events.append(started_event(*name, report, at))
+            if report.verdict is not None:
+                del self._workers[name]
+                events.append(ended_event(*name, report, at))
+        return events
+
+    def reports(self) -> Mapping[RunKey, AttemptReport]:
+        return {key: worker.report() for (key, _), worker in self._workers.items()}
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.stop()
+        for worker in self._workers.values():
+            worker.wait(timeout_s=60.0)
+        self._workers.clear()
+
+
+def started_event(key: RunKey, attempt: int, report: AttemptReport, at: float) -> AttemptStarted:
+    """The event for a report that names a process."""
+    return AttemptStarted(
+        at=at, key=key, attempt=attempt, host=report.host, pid=report.pid, resumed_step=report.resumed_step
+    )
+
+
+def ended_event(key: RunKey, attempt: int, report: AttemptReport, at: float) -> AttemptEnded:
+    """The event for a report that holds a verdict."""
+    assert report.verdict is not None, report
+    return AttemptEnded(
+        at=at,
+        key=key,
+        attempt=attempt,
+        outcome=report.verdict.outcome,
+        exit_code=report.exit_code,
+        cause=report.verdict.cause,
+        evidence=report.verdict.evidence,
+    )
+
+
+def _host() -> str:
+    return socket.gethostname()

@@ -1,0 +1,116 @@
+"""Opens a sweep root for a launch: is it writable, does the plan contradict what is in it, what is done already."""
+
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+
+from orchestrator.events import Event, RunFoundDone, RunFoundUndone, RunPlanned
+from orchestrator.states import SweepState
+from sweeps.contracts import RunKey, RunSpec
+from sweeps.errors import RootError, SpecChangedError
+from sweeps.files import write_atomically
+from sweeps.layout import RunDir, SweepRoot
+
+_SHOWN_DIFFERENCES = 8
+
+
+def make_writable(root: SweepRoot) -> None:
+    """Create the root, and see that it takes files.
+
+    Raises:
+        RootError: it cannot be created or written.
+    """
+    try:
+        root.path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root.path) as probe:
+            probe.write(b"x")
+    except OSError as error:
+        raise RootError(
+            f"The root {str(root.path)!r} cannot be written: {error.strerror}. Give another one, as root=/path/to/it."
+        ) from None
+
+
+def freeze_config(root: SweepRoot, text: str) -> None:
+    """Keep the composed configuration: sweep.yaml is that of the first launch, sweep.2.yaml of the next other one."""
+    number = 1
+    path = root.config
+    while path.exists():
+        if path.read_text(encoding="utf-8") == text:
+            return
+        number += 1
+        path = root.config.with_name(f"sweep.{number}.yaml")
+    write_atomically(path, text)
+
+
+def read_spec(run_dir: RunDir) -> RunSpec | None:
+    """The frozen spec of a run, or None where it never started.
+
+    Raises:
+        RootError: run.json is there and cannot be read.
+    """
+    try:
+        return RunSpec.from_json(json.loads(run_dir.spec.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RootError(f"{run_dir.spec} cannot be read ({error}); restore it, or remove its folder.") from None
+
+
+def check_specs(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState) -> None:
+    """See that every run that was started before was started with the same options.
+
+    Raises:
+        SpecChangedError: one was not; the message shows the differences.
+    """
+    for spec in specs:
+        known = state.runs.get(spec.key)
+        if known is not None and known.digest == spec.digest():
+            continue
+        frozen = read_spec(root.run_dir(spec.key))
+        if frozen is None:
+            continue
+        differences = _differences(frozen.identity(), spec.identity())
+        if differences:
+            shown = "".join(f"\n    {line}" for line in differences[:_SHOWN_DIFFERENCES])
+            more = len(differences) - _SHOWN_DIFFERENCES
+            shown += f"\n    and {more} more" if more > 0 else ""
+            raise SpecChangedError(
+                f"The run {spec.key} in {root.path} was made with other options:{shown}\n"
+                f"Runs with different options are never mixed. Give this sweep another root=, or remove the folder "
+                f"{root.run_dir(spec.key).path} to make the run anew."
+            )
+
+
+def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
+    return [f"{name}: {then.get(name)!r} then, {now.get(name)!r} now" for name in names]
+
+
+def planning_events(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState, at: float) -> Iterator[Event]:
+    """What a launch tells the machine about its runs: what is done on disk, and what is to be done."""
+    for spec in specs:
+        key = spec.key
+        is_done = root.run_dir(key).done.exists()
+        known = state.runs.get(key)
+        if not is_done and known is not None and known.state == "done":
+            yield RunFoundUndone(at=at, key=key)
+        yield RunPlanned(
+            at=at, key=key, group=f"{spec.method} × {key.suite}", resources=spec.resources, digest=spec.digest()
+        )
+        if is_done and (known is None or known.state != "done"):
+            yield RunFoundDone(at=at, key=key)
+
+
+class KnownSpecs(dict[RunKey, RunSpec]):
+    """The specs of a launch; for runs of earlier launches that are still in flight, those on disk."""
+
+    def __init__(self, root: SweepRoot, specs: Iterable[RunSpec]) -> None:
+        super().__init__((spec.key, spec) for spec in specs)
+        self._root = root
+
+    def __missing__(self, key: RunKey) -> RunSpec:
+        spec = read_spec(self._root.run_dir(key))
+        if spec is None:
+            raise KeyError(key)
+        self[key] = spec
+        return spec

@@ -1,0 +1,217 @@
+"""Runs the official DreamerV3 code: a checkout of danijar/dreamerv3 or of a fork, or the embedded package.
+
+Only its `train` script is used: `parallel` never ends by itself, and `train_eval` mixes evaluation episodes into
+scores.jsonl. Everything that the code would otherwise default to silently is passed as a flag.
+"""
+
+import contextlib
+import getpass
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from orchestrator.outcomes import Verdict
+from orchestrator.trainers import checkpoint, dreamer_pypi, signatures
+from orchestrator.trainers.trainer import Ending, Launch, ScoreLog, TrainerSettings
+from orchestrator.trainers.trainer_configs import TrainerConfigs
+from sweeps.contracts import Option, RunSpec, Schedule, TrainerSource, ratio_text
+from sweeps.errors import TrainerError
+from sweeps.layout import RunDir
+from sweeps.settings import SweepSettings, checked, flat_options
+
+# The losses and the gradient norm. Other metrics are NaN by nature: the replay ratio of a window without inserts.
+_NAN_LOSS = re.compile(r'"train/(?:opt/loss|opt/grad_norm|loss/[^"]*)": -?(?:NaN|Infinity)')
+_STARTED = "Start training loop"
+# What the sweep decides itself; a method that sets one of these would contradict the run's key.
+_OURS = ("logdir", "task", "seed", "script", "run.steps", "run.train_ratio", "configs")
+
+
+class _Settings(TrainerSettings):
+    #: The interpreter; null for the one that runs dreamsweep.
+    python: str | None = None
+    platform: Literal["auto", "cpu", "cuda"] = "auto"
+    log_every_s: PositiveFloat = 20
+    save_every_s: PositiveFloat = 300
+    report_every_s: NonNegativeFloat = 0
+    #: Whether a finished run keeps its replay buffer, which it can never use again.
+    keep_replay: bool = False
+
+
+class _CheckoutSettings(_Settings):
+    repo: str | None = None
+
+
+class _EmbeddedSettings(_Settings):
+    home: str | None = None
+
+
+class DreamerV3Trainer:
+    """The official code in a folder that holds `dreamerv3/main.py` and `dreamerv3/configs.yaml`."""
+
+    def __init__(self, settings: _Settings, folder: Path, configs: Path, source: Callable[[], TrainerSource]) -> None:
+        self.settings = settings
+        self._folder = folder
+        self._configs_path = configs
+        self._source = source
+
+    @property
+    def score_log(self) -> ScoreLog:
+        return ScoreLog()
+
+    def source(self) -> TrainerSource:
+        return self._source()
+
+    def schedule(self, settings: SweepSettings) -> Schedule:
+        blocks = [*settings.suite.configs, *settings.method.configs]
+        flags = {**flat_options(settings.method.flags), **flat_options(settings.flags)}
+        for name in flags:
+            if name in _OURS:
+                raise TrainerError(
+                    f"The flag {name!r} of method {settings.method.name!r} is set by the sweep itself; use the axes "
+                    f"task, seed and train_ratio, and steps=."
+                )
+        configs = TrainerConfigs.read(self._configs_path)
+        values = configs.resolve(blocks, flags)
+        prefix = next(iter(settings.suite.trainer_tasks.values()), settings.suite.tasks[0]).split("_")[0]
+        return Schedule(
+            steps=settings.steps or settings.suite.steps,
+            action_repeat=int(values.get(f"env.{prefix}.repeat", 1)),
+            envs=int(values["run.envs"]),
+            batch_size=int(values["batch_size"]),
+            batch_length=int(values["batch_length"]),
+            replay_context=int(values["replay_context"]),
+        )
+
+    def launch(self, spec: RunSpec, run_dir: RunDir) -> Launch:
+        settings = self.settings
+        code = self._folder / "dreamerv3"
+        # Our own start script, where there is one, calls main.py in the way that newer JAX needs.
+        script = code / "start.py" if (code / "start.py").exists() else code / "main.py"
+        uses_gpu = settings.platform == "cuda" or (settings.platform == "auto" and spec.resources.gpus > 0)
+        flags: dict[str, Option] = {
+            "logger.outputs": "jsonl",
+            "jax.platform": "cuda" if uses_gpu else "cpu",
+            "run.log_every": settings.log_every_s,
+            "run.save_every": settings.save_every_s,
+            "run.report_every": settings.report_every_s,
+            **spec.flags,
+            "script": "train",
+            "task": spec.trainer_task,
+            "seed": spec.key.seed,
+            "run.steps": spec.schedule.steps,
+            "logdir": str(run_dir.path),
+        }
+        if spec.train_ratio is not None:
+            flags["run.train_ratio"] = ratio_text(spec.train_ratio)
+        argv = [settings.python or sys.executable, "-u", str(script)]
+        if spec.configs:
+            argv += ["--configs", *spec.configs]
+        for name, value in flags.items():
+            argv += [f"--{name}", *_flag_words(value)]
+        environ = {
+            "PYTHONUNBUFFERED": "1",
+            "JAX_COMPILATION_CACHE_DIR": str(_compilation_cache()),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+        }
+        if not uses_gpu:
+            environ["JAX_PLATFORMS"] = "cpu"
+        return Launch(tuple(argv), {**environ, **spec.environ}, run_dir.path)
+
+    def repair(self, run_dir: RunDir) -> tuple[int | None, tuple[str, ...]]:
+        return checkpoint.repair(run_dir)
+
+    def has_started(self, text: str) -> bool:
+        return _STARTED in text
+
+    def has_diverged(self, metrics: str) -> bool:
+        return _NAN_LOSS.search(metrics) is not None
+
+    def verdict(self, ending: Ending) -> Verdict:
+        return signatures.classify(
+            ending.exit_code, ending.signal, ending.text, ending.has_started, nan_seen=ending.has_diverged
+        )
+
+    def clean(self, run_dir: RunDir) -> None:
+        # A finished run is never started again, and its replay buffer may be many times the rest.
+        if not self.settings.keep_replay:
+            shutil.rmtree(run_dir.replay, ignore_errors=True)
+
+
+def checkout_trainer(options: Mapping[str, Any]) -> DreamerV3Trainer:
+    """The adapter for `trainer=dreamerv3 trainer.repo=…`."""
+    settings = checked(_CheckoutSettings, options, where="trainer")
+    if not settings.repo:
+        raise TrainerError(
+            "trainer.repo is not set; expected a checkout of danijar/dreamerv3 or of a fork: trainer.repo=/path/to/it."
+        )
+    folder = Path(settings.repo).expanduser().resolve()
+    for name in ("dreamerv3/main.py", "dreamerv3/configs.yaml"):
+        if not (folder / name).is_file():
+            raise TrainerError(
+                f"trainer.repo={settings.repo!r} is no checkout of DreamerV3: {folder / name} is missing. Expected the "
+                f"folder that holds dreamerv3/main.py."
+            )
+    return DreamerV3Trainer(settings, folder, folder / "dreamerv3/configs.yaml", lambda: _checkout_source(folder))
+
+
+def embedded_trainer(options: Mapping[str, Any]) -> DreamerV3Trainer:
+    """The adapter for `trainer=dreamer_pypi`: the package that `dreamsweep trainer install` has put in place."""
+    settings = checked(_EmbeddedSettings, options, where="trainer")
+    folder = Path(settings.home).expanduser().resolve() if settings.home else dreamer_pypi.default_location()
+    return DreamerV3Trainer(settings, folder, dreamer_pypi.EMBEDDED / "configs.yaml", lambda: _embedded_source(folder))
+
+
+def _embedded_source(folder: Path) -> TrainerSource:
+    if not dreamer_pypi.is_installed(folder):
+        raise TrainerError(
+            f"The embedded trainer is not installed in {folder}, or is of another version. Run: "
+            f"dreamsweep trainer install"
+        )
+    return TrainerSource(adapter="dreamer_pypi", location=str(folder), revision=dreamer_pypi.revision(folder))
+
+
+def _checkout_source(folder: Path) -> TrainerSource:
+    """The commit of a checkout, and whether it holds changes; a folder without git has neither."""
+    revision, dirty = "", False
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        revision = _git(folder, "rev-parse", "HEAD").strip()
+        # Untracked files do not count: users keep logs and environments in their checkout.
+        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no").strip())
+    return TrainerSource(adapter="dreamerv3", location=str(folder), revision=revision, dirty=dirty)
+
+
+def _git(folder: Path, *words: str) -> str:
+    # A shared checkout is often owned by somebody else, which git would refuse to read.
+    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _flag_words(value: Option) -> list[str]:
+    """A value as elements' flag parser reads it: a list is several words."""
+    if isinstance(value, list):
+        return [_flag_word(item) for item in value]
+    return [_flag_word(value)]
+
+
+def _flag_word(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "True" if value is True else "False" if value is False else json.dumps(value)
+
+
+def _compilation_cache() -> Path:
+    """One cache of compiled programs for all attempts on this host, readable by this user alone."""
+    path = Path(tempfile.gettempdir()) / f"dreamsweep-jax-cache-{getpass.getuser()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path

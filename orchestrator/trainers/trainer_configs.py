@@ -1,0 +1,109 @@
+r"""Reads a trainer's own configs.yaml, to know what its named blocks make of each option.
+
+The file maps block names to options. `defaults` holds every option; further blocks, and then flags, change them.
+An option's name is dotted, and a block's name may be a pattern: `.*\.units: 64` changes every `units`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sweeps.contracts import Option
+from sweeps.errors import TrainerError, UnknownNameError
+
+# elements takes a name for a pattern when it holds anything beyond these characters.
+_PLAIN = re.compile(r"[A-Za-z0-9_.\-]+")
+
+
+@dataclass(frozen=True)
+class TrainerConfigs:
+    """The blocks of one configs.yaml."""
+
+    path: Path
+    blocks: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> "TrainerConfigs":
+        """Read a configs.yaml.
+
+        Raises:
+            TrainerError: there is none, or it has no `defaults` block.
+        """
+        try:
+            return _read(path, path.stat().st_mtime_ns)
+        except OSError as error:
+            raise TrainerError(f"Cannot read the trainer's configs file {path}: {error.strerror}.") from None
+
+    def resolve(self, names: Iterable[str], flags: Mapping[str, Option]) -> dict[str, Any]:
+        """Every option by dotted name, after the named blocks and the flags.
+
+        Raises:
+            UnknownNameError: a block or a flag that the trainer does not know.
+        """
+        values = _flat(self.blocks["defaults"])
+        for name in names:
+            if name not in self.blocks:
+                raise UnknownNameError(
+                    "config block", name, [block for block in self.blocks if block != "defaults"], where=str(self.path)
+                )
+            for key, value in _flat(self.blocks[name]).items():
+                for match in _matches(key, values):
+                    values[match] = value
+        for key, value in flags.items():
+            matches = _matches(key, values)
+            if not matches:
+                raise UnknownNameError("trainer option", key, _near(key, values), where=str(self.path))
+            for match in matches:
+                values[match] = value
+        return values
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, _version: int) -> TrainerConfigs:
+    try:
+        blocks = yaml.load(path.read_bytes(), Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise TrainerError(f"The trainer's configs file {path} is no YAML: {error}.") from None
+    if not isinstance(blocks, dict) or not isinstance(blocks.get("defaults"), dict):
+        raise TrainerError(f"The trainer's configs file {path} has no 'defaults' block.")
+    return TrainerConfigs(path, blocks)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's numbers, as the trainer's reader has them: `1e10` is a float."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _matches(key: str, values: Mapping[str, Any]) -> list[str]:
+    if _PLAIN.fullmatch(key):
+        return [key] if key in values else []
+    pattern = re.compile(key)
+    return [name for name in values if pattern.match(name)]
+
+
+def _near(key: str, values: Mapping[str, Any]) -> list[str]:
+    """The options worth listing: those beside the unknown one, or the top level."""
+    parent = key.rpartition(".")[0]
+    beside = [name for name in values if name.startswith(f"{parent}.")] if parent else []
+    return beside or sorted({name.split(".")[0] for name in values})
