@@ -1,0 +1,66 @@
+"""The only namer of Arrow types: the columns of the dataset and of the two tables beside it."""
+
+import pyarrow as pa
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+
+#: The columns that the folders of the dataset spell out: `task=<task>/label=<label>/`.
+PARTITION = ("task", "label")
+
+#: What the dataset's files hold; with the two partition columns, one row per episode.
+SCORES = pa.schema(
+    [
+        ("suite", _WORD),
+        ("method", _WORD),
+        ("train_ratio", pa.float64()),  # null where unknown
+        ("seed", pa.int32()),
+        ("attempt", pa.int32()),  # 1 for the first; where dreamsweep did not launch the run, the segment between seams
+        ("step", pa.int64()),  # environment frames, as the trainer logs it
+        ("score", pa.float64()),  # null where the log held no finite number
+        ("length", pa.int64()),  # null where the log has none
+        ("run", _WORD),  # suite/task/label/seed
+    ]
+)
+
+#: An empty dataset, readable before the first episode ended.
+EMPTY_SCORES = pa.schema([*SCORES, ("task", pa.string()), ("label", pa.string())])
+
+#: One row per run.
+RUNS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("suite", pa.string()),
+        ("task", pa.string()),
+        ("label", pa.string()),
+        ("method", pa.string()),
+        ("train_ratio", pa.float64()),
+        ("seed", pa.int32()),
+        ("state", pa.string()),  # finished, running, the last attempt's outcome, unknown, or reference
+        ("attempts", pa.int32()),
+        ("rows", pa.int64()),  # in the dataset
+        ("dropped", pa.int64()),  # superseded by a later attempt
+        ("non_finite", pa.int64()),  # scores kept as null
+        ("faults", pa.int64()),  # bad lines
+        ("pending_bytes", pa.int64()),  # behind the last newline
+        ("gap_frames", pa.int64()),  # lost between the log's last flush and the checkpoint
+        ("first_step", pa.int64()),
+        ("last_step", pa.int64()),
+        ("fps", pa.float64()),  # environment frames per second, over all ended attempts
+        ("gpu_hours", pa.float64()),  # of all ended attempts
+        ("path", pa.string()),
+    ]
+)
+
+#: One row per bad line.
+FAULTS = pa.schema(
+    [
+        ("run", pa.string()),
+        ("path", pa.string()),
+        ("kind", pa.string()),
+        ("line", pa.int64()),  # counted from 1
+        ("offset", pa.int64()),  # of the line's first byte
+        ("bytes", pa.int64()),
+        ("kept", pa.int32()),  # good records found in the line all the same
+        ("excerpt", pa.string()),
+    ]
+)

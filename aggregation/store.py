@@ -1,0 +1,158 @@
+"""The generations of a store: a dataset, its tables and its state change together, in one atomic step.
+
+<store>/scores          -> .collected/current/scores
+<store>/runs.parquet    -> .collected/current/runs.parquet
+<store>/faults.parquet  -> .collected/current/faults.parquet
+<store>/.collected/
+    lock                one collection at a time
+    current             -> 000012, replaced atomically
+    000012/             scores/task=<task>/label=<label>/part-<n>.parquet  runs.parquet  faults.parquet  state.json
+
+Files that did not change are hard links into the earlier generation. A reader that listed the dataset before the
+step finds every file it listed afterwards, under the same name: files are added or replaced by filtered or longer
+versions of themselves, and rows never move from one file to another.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.errors import LogError
+
+_log = logging.getLogger(__name__)
+_LINKED = ("scores", "runs.parquet", "faults.parquet")
+#: Earlier generations that stay for readers which had resolved the link.
+_KEPT_GENERATIONS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The paths of one generation."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        return int(self.path.name)
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores"
+
+    @property
+    def runs_table(self) -> Path:
+        return self.path / "runs.parquet"
+
+    @property
+    def faults_table(self) -> Path:
+        return self.path / "faults.parquet"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state.json"
+
+
+class Store:
+    """A folder that holds a collected dataset."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._collected = path / ".collected"
+
+    @property
+    def scores(self) -> Path:
+        """The dataset, for any reader of Parquet folders."""
+        return self.path / "scores"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store against other collections.
+
+        Raises:
+            LogError: the folder cannot be made or written, or holds a dataset that is not ours.
+        """
+        try:
+            self._collected.mkdir(parents=True, exist_ok=True)
+            lock = (self._collected / "lock").open("ab")
+        except OSError as error:
+            raise LogError(
+                f"{self.path} cannot hold a dataset: {error.strerror}. Expected a folder that can be written; "
+                f"name another one."
+            ) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+                # Each collection still publishes a whole generation; the last one wins.
+                _log.warning("%s does not support locks; collect into it from one machine at a time.", self.path)
+            for name in _LINKED:
+                if (self.path / name).exists() and not (self.path / name).is_symlink():
+                    raise LogError(
+                        f"{self.path / name} was not made by dreamsweep and would be replaced. "
+                        f"Move it away, or name another store."
+                    )
+            yield
+
+    def current(self) -> Generation | None:
+        """The published generation; None before the first collection."""
+        link = self._collected / "current"
+        return Generation(link.resolve()) if link.exists() else None
+
+    def begin(self) -> Generation:
+        """Make the folder of the next generation, invisible until it is published."""
+        numbers = [int(path.name) for path in self._collected.iterdir() if path.name.isdigit()]
+        generation = Generation(self._collected / f"{max(numbers, default=0) + 1:06d}")
+        generation.scores.mkdir(parents=True)
+        return generation
+
+    def publish(self, generation: Generation) -> None:
+        """Make `generation` the one that readers see, and remove those that no reader can need."""
+        _sync_folder(generation.path)
+        _replace_link(self._collected / "current", generation.path.name)
+        for name in _LINKED:
+            target = f".collected/current/{name}"
+            if not (self.path / name).is_symlink() or (self.path / name).readlink() != Path(target):
+                _replace_link(self.path / name, target)
+        _sync_folder(self._collected)
+        self._remove_others(generation)
+
+    def discard(self, generation: Generation) -> None:
+        """Remove a generation that was not published."""
+        shutil.rmtree(generation.path, ignore_errors=True)
+
+    def _remove_others(self, generation: Generation) -> None:
+        names = sorted(path.name for path in self._collected.iterdir() if path.name.isdigit())
+        earlier = [name for name in names if name < generation.path.name]
+        for name in earlier[: len(earlier) - _KEPT_GENERATIONS]:
+            shutil.rmtree(self._collected / name, ignore_errors=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Let `target` be the same file as `source`, or a copy where the file system has no hard links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _replace_link(link: Path, target: str) -> None:
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,84 @@
+"""The two tables beside the dataset: one row per run, one row per bad line."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from aggregation.record import Fault
+from aggregation.schema import FAULTS, RUNS
+from aggregation.seams import gap_frames
+from aggregation.state import RunState
+
+_SECONDS_PER_HOUR = 3600
+
+
+def runs_table(states: Iterable[RunState]) -> pa.Table:
+    """One row per run, in the order of their keys."""
+    return pa.Table.from_pylist([_run_row(state) for state in sorted(states, key=lambda each: each.card.key)], RUNS)
+
+
+def faults_table(
+    earlier: pa.Table | None,
+    states: Mapping[str, RunState],
+    fresh: Mapping[str, Sequence[Fault]],
+    anew: set[str],
+) -> pa.Table:
+    """One row per bad line: those of earlier collections, as far as their runs were not read anew, and the fresh ones.
+
+    Args:
+        earlier: The published table.
+        states: The runs of the dataset, by key.
+        fresh: By run, the bad lines of this collection.
+        anew: Runs that were read from their first line.
+    """
+    kept = FAULTS.empty_table()
+    if earlier is not None:
+        stays = pa.array([run in states and run not in anew for run in earlier.column("run").to_pylist()], pa.bool_())
+        kept = earlier.filter(stays)
+    columns: dict[str, list[object]] = {name: [] for name in FAULTS.names}
+    for run in sorted(fresh):
+        path = str(states[run].path)
+        for fault in fresh[run]:
+            row = {"run": run, "path": path}
+            for name in FAULTS.names:
+                columns[name].append(row[name] if name in row else getattr(fault, name))
+    table = pa.concat_tables([kept, pa.table(columns, FAULTS)])
+    order = pc.sort_indices(table, sort_keys=[("run", "ascending"), ("line", "ascending"), ("offset", "ascending")])
+    return table.take(order)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table and make it durable."""
+    pq.write_table(table, path, compression="zstd")
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _run_row(state: RunState) -> dict[str, object]:
+    key = state.card.key
+    return {
+        "run": state.key,
+        "suite": key.suite,
+        "task": key.task,
+        "label": key.label,
+        "method": state.card.method,
+        "train_ratio": state.card.train_ratio,
+        "seed": key.seed,
+        "state": state.state,
+        "attempts": state.attempts or len(state.segments),
+        "rows": state.rows,
+        "dropped": state.dropped,
+        "non_finite": state.non_finite,
+        "faults": sum(state.faults.values()),
+        "pending_bytes": state.pending_bytes,
+        "gap_frames": gap_frames(state.segments),
+        "first_step": state.first_step,
+        "last_step": state.last_step,
+        "fps": state.last_step / state.seconds if state.last_step is not None and state.seconds > 0 else None,
+        "gpu_hours": state.seconds * state.card.gpus / _SECONDS_PER_HOUR if state.card.is_launched else None,
+        "path": str(state.path),
+    }
