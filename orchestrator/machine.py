@@ -92,10 +92,7 @@ def _(event: RunFoundUndone, state: SweepState) -> list[Command]:
 
 @_handle.register
 def _(event: NodeJoined, state: SweepState) -> list[Command]:
-    total = Resources(cpus=event.cpus, gpus=event.gpus, memory_bytes=event.memory_bytes, custom=dict(event.custom))
-    node = Node(
-        event.node, total, event.cpus, event.memory_bytes, dict(event.custom), [1.0] * int(event.gpus), event.host
-    )
+    node = new_node(event)
     state.nodes[event.node] = node
     for key in state.in_flight:
         room = state.runs[key].room
@@ -178,6 +175,14 @@ def _(event: StopRequested, state: SweepState) -> list[Command]:  # noqa: ARG001
 @_handle.register
 def _(event: Woken, state: SweepState) -> list[Command]:  # noqa: ARG001 - what is due is looked up after every event
     return []
+
+
+def new_node(event: NodeJoined) -> Node:
+    """The node that an event describes, with nothing on it."""
+    total = Resources(cpus=event.cpus, gpus=event.gpus, memory_bytes=event.memory_bytes, custom=dict(event.custom))
+    return Node(
+        event.node, total, event.cpus, event.memory_bytes, dict(event.custom), [1.0] * int(event.gpus), event.host
+    )
 
 
 def _in_flight_run(state: SweepState, key: RunKey, attempt: int) -> Run | None:

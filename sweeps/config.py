@@ -26,8 +26,6 @@ from sweeps.settings import SweepSettings, checked
 
 AXES = ("suite", "task", "method", "train_ratio", "seed")
 _GROUPS = ("suite", "method", "trainer", "cluster", "experiment")
-# Options that are open by nature: any name may be set without Hydra's `+`.
-_OPEN_NODES = ("flags.", "method.flags.", "trainer.environ.", "resources.custom.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,10 +271,13 @@ def _sweeper_params(outer: DictConfig) -> dict[str, list[Scalar]]:
 
 
 def _line(override: Override) -> str:
-    """The override as Hydra takes it; options of open nodes need no `+`."""
+    """The override as Hydra takes it.
+
+    Below the top level no `+` is needed for keys that a config file leaves at their default, and for those that are
+    open by nature (flags); unknown ones are refused when the settings are checked.
+    """
     line = override.input_line or ""
-    is_open = override.key_or_group.startswith(_OPEN_NODES) and override.type is OverrideType.CHANGE
-    return f"++{line}" if is_open else line
+    return f"++{line}" if "." in override.key_or_group and override.type is OverrideType.CHANGE else line
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

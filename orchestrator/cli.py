@@ -1,0 +1,154 @@
+"""The command line: reads the words, hands them to the commands, and turns every known error into a sentence.
+
+Exit codes: 0 all well, 1 a usage or configuration error, 2 finished with failed runs, 3 interrupted (safe to run
+again).
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from sweeps.errors import DreamsweepError
+
+_EPILOG = """\
+examples:
+  dreamsweep plan suite=dmc_proprio task=dmc_walker_walk,dmc_cheetah_run train_ratio=32,512 'seed=range(0,5)'
+  dreamsweep run experiment=quickstart
+  dreamsweep run suite=atari100k cluster=ray resources.gpus=1 root=/shared/results/atari100k
+  dreamsweep run trainer=dreamerv3 trainer.repo=~/dreamerv3 suite=dmc_proprio task='dmc_walker_*'
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(1, f"{self.prog}: {message}. See {self.prog} --help.\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    parser = _build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if not hasattr(arguments, "overrides"):
+        if rest:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    else:
+        # Overrides and options may come in any order.
+        options = [word for word in rest if word.startswith("--")]
+        if options:
+            parser.error(f"unrecognized arguments: {' '.join(options)}")
+        arguments.overrides += rest
+    try:
+        return int(arguments.handler(arguments))
+    except DreamsweepError as error:
+        print(f"dreamsweep: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("dreamsweep: interrupted; the same command continues.", file=sys.stderr)
+        return 3
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; Python would complain about it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="dreamsweep",
+        description="DreamerV3 experiment sweeps on Ray: from a grid to benchmark score files.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    for name, handler, about in (
+        ("plan", _plan, "show what a sweep would do; writes nothing"),
+        ("run", _run, "do it: train, collect, export and plot; run it again to continue"),
+    ):
+        command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides; axes take a,b")
+        command.add_argument("--config-dir", type=Path, help="your own config directory, searched beside ours")
+        command.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+        command.set_defaults(handler=handler)
+
+    aggregate = commands.add_parser("aggregate", help="collect scores.jsonl files into the Parquet dataset")
+    aggregate.add_argument("paths", nargs="+", type=Path, help="a sweep root, or DreamerV3 log folders")
+    aggregate.add_argument("--store", type=Path, help="where the dataset goes; the root itself by default")
+    aggregate.add_argument("--suite", help="the suite of log folders that dreamsweep did not launch")
+    aggregate.add_argument("--json", action="store_true", help="print one JSON object")
+    aggregate.set_defaults(handler=_aggregate)
+
+    export = commands.add_parser("export", help="write {suite}-{label}.json.gz score files from the dataset")
+    export.add_argument("store", type=Path, help="a sweep root, or the --store of aggregate")
+    bins = export.add_mutually_exclusive_group()
+    bins.add_argument("--bins", type=int, help="average into this many bins")
+    bins.add_argument("--binsize", type=float, help="average into bins of this many environment frames")
+    export.add_argument("--budget", type=float, help="leave out what lies beyond this many environment frames")
+    export.add_argument("--fill", choices=("null", "last"), default="null", help="what stands in an empty bin")
+    export.add_argument("--out", type=Path, help="the folder to write to; score_files/ beside the dataset by default")
+    export.add_argument("--json", action="store_true", help="print one JSON object")
+    export.set_defaults(handler=_export)
+
+    plot = commands.add_parser("plot", help="draw the score curves of every task as PNG and SVG")
+    plot.add_argument("store", type=Path, help="a sweep root, or the --store of aggregate")
+    plot.add_argument("--bins", type=int, help="points of each curve; chosen from the data by default")
+    plot.add_argument("--out", type=Path, help="the folder to write to; plots/ beside the dataset by default")
+    plot.add_argument("--json", action="store_true", help="print one JSON object")
+    plot.set_defaults(handler=_plot)
+
+    trainer = commands.add_parser("trainer", help="the embedded trainer")
+    actions = trainer.add_subparsers(metavar="ACTION", required=True)
+    install = actions.add_parser("install", help="install the official algorithm from the package registry")
+    install.add_argument("--into", type=Path, help="the folder; beside this Python by default")
+    install.set_defaults(handler=_trainer_install)
+    return parser
+
+
+# Each command is imported when it is used: `plan` shall not wait for Ray, nor for pandas.
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from orchestrator.sweep_commands import plan
+
+    return plan(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from orchestrator.sweep_commands import run
+
+    return run(arguments)
+
+
+def _aggregate(arguments: argparse.Namespace) -> int:
+    from orchestrator.result_commands import aggregate
+
+    return aggregate(arguments)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from orchestrator.result_commands import export
+
+    return export(arguments)
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from orchestrator.result_commands import plot
+
+    return plot(arguments)
+
+
+def _trainer_install(arguments: argparse.Namespace) -> int:
+    from orchestrator.trainers import dreamer_pypi
+
+    logging.getLogger("orchestrator").setLevel(logging.INFO)
+    print(dreamer_pypi.install(arguments.into))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

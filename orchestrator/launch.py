@@ -1,0 +1,168 @@
+"""Takes a composed sweep to finished runs: opens the root, replays the journal, and drives the loop."""
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from orchestrator import clock
+from orchestrator.cluster import Cluster
+from orchestrator.display import Display
+from orchestrator.events import Event, NodeJoined, SweepOpened
+from orchestrator.interrupt import Interrupt
+from orchestrator.journal import Journal, read_journal
+from orchestrator.lock import RootLock
+from orchestrator.loop import Loop
+from orchestrator.machine import apply, new_node
+from orchestrator.root import KnownSpecs, check_specs, freeze_config, make_writable, planning_events
+from orchestrator.states import Run, SweepState
+from sweeps.contracts import Resources, RunSpec
+from sweeps.errors import ClusterError
+from sweeps.layout import SweepRoot
+
+_NODES_LIMIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchResult:
+    """How a launch ended."""
+
+    done: int
+    #: The runs of this launch that failed for good, in the order of their keys.
+    failed: tuple[Run, ...]
+    #: How many runs of this launch are neither done nor failed, because it was stopped before.
+    open: int
+
+
+class Launch:
+    """Runs what is missing of a plan under a root, until all of it is done, failed or stopped."""
+
+    def __init__(
+        self,
+        root: SweepRoot,
+        specs: Sequence[RunSpec],
+        cluster: Cluster,
+        *,
+        console: Console,
+        collect: Callable[[], None],
+        collect_every_s: float,
+    ) -> None:
+        self._root = root
+        self._specs = specs
+        self._known = KnownSpecs(root, specs)
+        self._cluster = cluster
+        self._console = console
+        self._collect = collect
+        #: Seconds between two collections while runs are in flight; 0 for none.
+        self._collect_every_s = collect_every_s
+
+    def run(self, *, config_text: str, max_concurrent: int | None) -> LaunchResult:
+        """Do it.
+
+        Raises:
+            RootError: the root cannot be used as asked.
+            ClusterError: the cluster cannot be had, or no node of it can ever hold a run.
+        """
+        make_writable(self._root)
+        with RootLock(self._root.lock):
+            state = replayed(self._root)
+            check_specs(self._root, self._specs, state)
+            freeze_config(self._root, config_text)
+            with Journal(self._root.journal) as journal:
+                loop = Loop(state, journal, self._cluster)
+                at = clock.now()
+                opened = SweepOpened(
+                    at=at,
+                    sweep_id=state.sweep_id or uuid.uuid4().hex[:12],
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    max_concurrent=max_concurrent,
+                )
+                loop.handle([opened, *planning_events(self._root, self._specs, state, at)])
+                if not state.is_finished():
+                    self._drive(loop, state)
+        runs = [state.runs[spec.key] for spec in self._specs]
+        return LaunchResult(
+            done=sum(run.state == "done" for run in runs),
+            failed=tuple(sorted((run for run in runs if run.state == "failed"), key=lambda run: run.key)),
+            open=sum(run.state not in ("done", "failed") for run in runs),
+        )
+
+    def _drive(self, loop: Loop, state: SweepState) -> None:
+        with Interrupt(self._say_stopping) as interrupt:
+            self._cluster.open(self._root, state.sweep_id, self._known)
+            interrupt.listen()
+            try:
+                # Before anything new is launched: these were in flight when an earlier orchestrator went.
+                self._cluster.adopt([(key, state.runs[key].attempt) for key in sorted(state.in_flight)])
+                loop.handle(self._first_events())
+                next_collection = clock.monotonic() + self._collect_every_s
+                with Display(self._console, self._known) as display:
+
+                    def each_round() -> None:
+                        nonlocal next_collection
+                        display.show(state, self._cluster.reports())
+                        if self._collect_every_s and clock.monotonic() >= next_collection:
+                            self._collect()
+                            next_collection = clock.monotonic() + self._collect_every_s
+
+                    loop.run(should_stop=lambda: interrupt.is_requested, each_round=each_round)
+            finally:
+                self._cluster.close()
+
+    def _first_events(self) -> list[Event]:
+        """Wait for the cluster's nodes, and see that each run fits on one of them, empty."""
+        deadline = clock.monotonic() + _NODES_LIMIT_S
+        events: list[Event] = []
+        while not any(isinstance(event, NodeJoined) for event in events):
+            if clock.monotonic() > deadline:
+                raise ClusterError(f"The cluster shows no live node after {_NODES_LIMIT_S:g} s; see `ray status`.")
+            events += self._cluster.poll(1.0)
+        nodes = [event for event in events if isinstance(event, NodeJoined)]
+        _check_fit([spec.resources for spec in self._specs], nodes)
+        return events
+
+    def _say_stopping(self) -> None:
+        self._console.print("Stopping: trainers get SIGTERM and their grace period. The same command continues later.")
+
+
+def replayed(root: SweepRoot) -> SweepState:
+    """The state that a root's journal adds up to.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    state = SweepState()
+    for event in read_journal(root.journal):
+        apply(state, event)
+    return state
+
+
+def _check_fit(wanted: Iterable[Resources], nodes: Sequence[NodeJoined]) -> None:
+    """Ray would leave a request that no node can meet pending for ever, without a word."""
+    seen: list[Resources] = []
+    for resources in wanted:
+        if resources in seen:
+            continue
+        seen.append(resources)
+        if all(new_node(node).room_for(resources) is None for node in nodes):
+            have = "; ".join(sorted({_in_words(_node_resources(node)) for node in nodes}))
+            raise ClusterError(
+                f"No node of the cluster can ever hold a run that asks for {_in_words(resources)}. The nodes have: "
+                f"{have}. Lower resources.cpus, resources.gpus, resources.memory_gb or resources.custom."
+            )
+
+
+def _node_resources(node: NodeJoined) -> Resources:
+    return Resources(cpus=node.cpus, gpus=node.gpus, memory_bytes=node.memory_bytes, custom=node.custom)
+
+
+def _in_words(resources: Resources) -> str:
+    parts = [f"{resources.cpus:g} CPUs", f"{resources.gpus:g} GPUs"]
+    if resources.memory_bytes:
+        parts.append(f"{resources.memory_bytes / 2**30:.1f} GiB of memory")
+    parts += [f"{amount:g} {name}" for name, amount in sorted(resources.custom.items())]
+    return ", ".join(parts)

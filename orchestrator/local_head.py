@@ -1,0 +1,160 @@
+"""A Ray cluster on this machine for one sweep, in a process of its own, so that it outlives the orchestrator.
+
+    <temporary folder>/dreamsweep-<user>/
+        token                 Ray's authentication token of this user's local clusters, readable by nobody else
+        <sweep id>/head.json  address, pid and start of the head, once it serves
+        <sweep id>/head.log   what it printed
+
+A head ends when the orchestrator tells it to, or by itself when for a while no attempt is alive and no orchestrator
+has shown itself.
+"""
+
+import argparse
+import contextlib
+import getpass
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from orchestrator import clock
+from orchestrator.lock import process_start
+from sweeps.errors import ClusterError
+from sweeps.files import read_records, write_atomically
+
+_START_LIMIT_S = 120.0
+_STOP_LIMIT_S = 30.0
+#: After so long without attempts and without an orchestrator a head goes.
+_IDLE_LIMIT_S = 120.0
+
+
+def prepare_environ() -> None:
+    """Set what Ray reads when it is imported: call this before anything imports it.
+
+    Without a token Ray leaves its ports open to everybody, and it would write one of its own that all can read.
+    """
+    # Ray lowers the priority of its workers by default, and trainers inherit that.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(_token())}
+
+
+class LocalHead:
+    """The head of one sweep on this machine."""
+
+    def __init__(self, sweep_id: str, *, cpus: float | None, gpus: float | None, namespace: str) -> None:
+        self._folder = _home() / sweep_id
+        self._cpus = cpus
+        self._gpus = gpus
+        self._namespace = namespace
+
+    def address(self) -> str:
+        """The address of the head, which is started if it does not serve already.
+
+        Raises:
+            ClusterError: it does not start.
+        """
+        record = self._live_record()
+        return record["address"] if record else self._start()
+
+    def touch(self) -> None:
+        """Tell the head that an orchestrator is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._folder)
+
+    def stop(self) -> None:
+        """End the head and its cluster, with everything that runs on it."""
+        record = self._live_record()
+        if record is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(record["pid"]), signal.SIGTERM)
+        deadline = clock.monotonic() + _STOP_LIMIT_S
+        while self._live_record() is not None and clock.monotonic() < deadline:
+            clock.sleep(0.1)
+
+    def _live_record(self) -> dict[str, str] | None:
+        for record in read_records(self._folder / "head.json"):
+            if process_start(int(record["pid"])) == record["started"]:
+                return record
+        return None
+
+    def _start(self) -> str:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._folder / "head.json").unlink(missing_ok=True)
+        command = [sys.executable, "-m", "orchestrator.local_head", str(self._folder), self._namespace]
+        command += [f"--cpus={self._cpus}"] if self._cpus is not None else []
+        command += [f"--gpus={self._gpus}"] if self._gpus is not None else []
+        with (self._folder / "head.log").open("ab") as log:
+            # Its own session: Ctrl-C in the terminal is for the orchestrator, not for the cluster.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self._folder
+            )
+        deadline = clock.monotonic() + _START_LIMIT_S
+        while clock.monotonic() < deadline:
+            record = self._live_record()
+            if record is not None:
+                return record["address"]
+            if process.poll() is not None:
+                break
+            clock.sleep(0.05)
+        process.kill()
+        lines = (self._folder / "head.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        raise ClusterError(
+            f"Ray does not start on this machine: {lines[-1] if lines else 'it printed nothing'} (all of it in "
+            f"{self._folder / 'head.log'}). cluster=process does without Ray."
+        )
+
+
+def _home() -> Path:
+    home = Path(tempfile.gettempdir()) / f"dreamsweep-{getpass.getuser()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    if home.stat().st_uid != os.getuid():
+        raise ClusterError(f"{home} belongs to somebody else; set TMPDIR to a folder of your own.")
+    return home
+
+
+def _token() -> Path:
+    path = _home() / "token"
+    if not path.exists():
+        own = path.with_name(f"token.{os.getpid()}")
+        own.touch(mode=0o600)
+        own.write_text(secrets.token_hex(32), encoding="utf-8")
+        with contextlib.suppress(FileExistsError):  # another orchestrator was faster; its token serves as well
+            os.link(own, path)
+        own.unlink()
+    return path
+
+
+def main() -> None:
+    """Serve one head until it is told to stop or nobody needs it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("namespace")
+    parser.add_argument("--cpus", type=float)
+    parser.add_argument("--gpus", type=float)
+    arguments = parser.parse_args()
+    prepare_environ()
+    from orchestrator import ray_cluster  # reads the environment that was just prepared
+
+    address = ray_cluster.serve_head(cpus=arguments.cpus, gpus=arguments.gpus)
+    stopping: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
+    record = {"address": address, "pid": os.getpid(), "started": process_start(os.getpid())}
+    write_atomically(arguments.folder / "head.json", json.dumps(record) + "\n")
+    # The orchestrator touches the folder; no clock is compared with the file system's.
+    touched, idle_since = arguments.folder.stat().st_mtime_ns, clock.monotonic()
+    while not stopping and clock.monotonic() - idle_since < _IDLE_LIMIT_S:
+        clock.sleep(1.0)
+        now_touched = arguments.folder.stat().st_mtime_ns
+        if now_touched != touched or ray_cluster.count_attempts(arguments.namespace):
+            touched, idle_since = now_touched, clock.monotonic()
+    (arguments.folder / "head.json").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

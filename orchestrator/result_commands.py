@@ -1,0 +1,95 @@
+"""The commands that read logs and datasets: `aggregate`, `export` and `plot`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from aggregation.binning import View
+from aggregation.collect import collect
+from aggregation.plots import plot as draw_plot
+from aggregation.score_files import export as write_score_files
+from orchestrator.consoles import console_for
+from orchestrator.results import print_score_files, print_summary
+from sweeps.errors import ConfigError
+from sweeps.layout import SweepRoot
+
+
+def aggregate(arguments: argparse.Namespace) -> int:
+    """Collect the logs of a sweep root, or of folders that dreamsweep did not launch."""
+    paths = [path.expanduser().resolve() for path in arguments.paths]
+    with _progress("reading", is_bytes=True) as progress:
+        summary = collect(paths, _store(paths, arguments.store), suite=arguments.suite, progress=progress.update)
+    if arguments.json:
+        _print_json(summary.to_json())
+    else:
+        print_summary(console_for(sys.stdout), summary)
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write score files from a dataset."""
+    view = View(bins=arguments.bins, binsize=arguments.binsize, budget=arguments.budget, fill=arguments.fill)
+    with _progress("writing", is_bytes=False) as progress:
+        files = write_score_files(arguments.store, arguments.out, view=view, progress=progress.update)
+    if arguments.json:
+        _print_json([file.to_json() for file in files])
+    else:
+        print_score_files(console_for(sys.stdout), files)
+    return 0
+
+
+def plot(arguments: argparse.Namespace) -> int:
+    """Draw the curves of a dataset."""
+    picture = draw_plot(arguments.store, arguments.out, bins=arguments.bins)
+    if arguments.json:
+        _print_json(picture.to_json())
+    else:
+        print(f"{picture.png}\n{picture.svg}")
+    return 0
+
+
+def _store(paths: list[Path], store: Path | None) -> Path:
+    if store is not None:
+        return store.expanduser().resolve()
+    root = SweepRoot(paths[0])
+    if len(paths) == 1 and (root.journal.exists() or root.runs.is_dir()):
+        return root.path
+    raise ConfigError(
+        f"Say where the dataset shall go, as --store DIR: {', '.join(map(str, paths))} is no sweep root, and nothing is "
+        f"written into folders of other programs."
+    )
+
+
+def _print_json(value: object) -> None:
+    json.dump(value, sys.stdout)
+    print()
+
+
+class _progress:  # noqa: N801 - reads as a function in `with`
+    """A bar on standard error where that is a terminal; else nothing."""
+
+    def __init__(self, what: str, *, is_bytes: bool) -> None:
+        amount = DownloadColumn() if is_bytes else MofNCompleteColumn()
+        self._bar = Progress(
+            TextColumn(what),
+            BarColumn(),
+            amount,
+            TimeRemainingColumn(),
+            console=console_for(sys.stderr),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task(what, total=None)
+
+    def __enter__(self) -> "_progress":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def update(self, done: int, total: int) -> None:
+        self._bar.update(self._task, completed=done, total=total)

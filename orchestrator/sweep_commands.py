@@ -1,0 +1,102 @@
+"""The commands that take a grid: `plan` and `run`."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from orchestrator.clusters import cluster_of
+from orchestrator.consoles import console_for
+from orchestrator.failures import failure_json, print_failures
+from orchestrator.launch import Launch, LaunchResult
+from orchestrator.plan_table import plan_summary, plan_table
+from orchestrator.trainers.registry import trainer_of
+from sweeps.config import SweepConfig, compose_sweep
+from sweeps.contracts import RunSpec, TrainerSource
+from sweeps.errors import TrainerError
+from sweeps.grid import Base, runs_of
+from sweeps.layout import SweepRoot
+from sweeps.plan import plan_json
+
+
+@dataclass(frozen=True, slots=True)
+class _Sweep:
+    config: SweepConfig
+    specs: tuple[RunSpec, ...]
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Print what a sweep would do."""
+    sweep = _compose(arguments, is_for_launch=False)
+    if arguments.cfg:
+        print(sweep.config.text, end="")
+    elif arguments.json:
+        json.dump(plan_json(sweep.specs), sys.stdout)
+        print()
+    else:
+        console = console_for(sys.stdout)
+        console.print(plan_table(sweep.specs))
+        console.print(f"\n{plan_summary(sweep.specs)}", highlight=False)
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Launch a sweep, then collect, export and plot what it made."""
+    sweep = _compose(arguments, is_for_launch=True)
+    if arguments.cfg:
+        print(sweep.config.text, end="")
+        return 0
+    from orchestrator.results import Results  # takes a second to import, and a plan does without it
+
+    settings = sweep.config.first
+    root = SweepRoot(Path(settings.root).expanduser().resolve())
+    console = console_for(sys.stderr if arguments.json else sys.stdout)
+    console.print(f"{plan_summary(sweep.specs)}\nroot: {root.path}", highlight=False)
+    results = Results(root, settings.export)
+    launch = Launch(
+        root,
+        sweep.specs,
+        cluster_of(settings.cluster),
+        console=console,
+        collect=results.collect_quietly,
+        collect_every_s=settings.collect_every_s,
+    )
+    outcome = launch.run(config_text=sweep.config.text, max_concurrent=settings.max_concurrent)
+    files = results.finish()
+    if arguments.json:
+        counts = {"done": outcome.done, "failed": len(outcome.failed), "open": outcome.open}
+        failures = [failure_json(run, root) for run in outcome.failed]
+        json.dump({"root": str(root.path), **counts, "failures": failures, **files.to_json()}, sys.stdout)
+        print()
+    else:
+        files.print(console)
+        print_failures(console, outcome.failed, root)
+        _print_end(console, outcome)
+    return 3 if outcome.open else 2 if outcome.failed else 0
+
+
+def _print_end(console: Console, outcome: LaunchResult) -> None:
+    parts = [f"{outcome.done:,} done"]
+    if outcome.failed:
+        parts.append(f"{len(outcome.failed):,} failed")
+    if outcome.open:
+        parts.append(f"{outcome.open:,} not finished: the same command continues")
+    console.print(f"\n[bold]{', '.join(parts)}[/]")
+
+
+def _compose(arguments: argparse.Namespace, *, is_for_launch: bool) -> _Sweep:
+    config = compose_sweep(arguments.overrides, arguments.config_dir)
+    trainer = trainer_of(config.first.trainer)
+    try:
+        source = trainer.source()
+    except TrainerError:
+        # A plan needs the trainer's numbers only, and those of the embedded one come with us.
+        if is_for_launch:
+            raise
+        source = TrainerSource(adapter=str(config.first.trainer["adapter"]))
+    bases = [Base(settings=base, schedule=trainer.schedule(base), source=source) for base in config.bases]
+    specs = runs_of(bases, tasks=config.tasks, train_ratios=config.train_ratios, seeds=config.seeds)
+    return _Sweep(config, specs)
