@@ -181,7 +181,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
         first = {curve.label: curve for curve in curves}
         shown = {label: label if method is None else _ratio_name(first[label]) for label in styles}
         names = [_legend_name(shown[label], counts) for label, counts in seeds.items()]
-        legend_columns = min(len(names), max(1, int(width / (0.075 * max(map(len, names)) + 0.5))))
+        legend_columns = min(len(names), max(1, int(width / (0.062 * max(map(len, names)) + 0.5))))
         legend_rows = math.ceil(len(names) / legend_columns)
         foot = 0.3 + 0.19 * legend_rows
         figure = Figure(figsize=(width, height + foot), facecolor="white")

@@ -93,6 +93,9 @@ def read_log(path: Path, form: LogFormat, *, place: Place, is_over: bool = False
             else:
                 found, rest = reader.long_line(rest + chunk, file)
                 yield found
+                if end := rest.rfind(b"\n") + 1:
+                    yield reader.block(rest[:end])
+                    rest = rest[end:]
     yield from reader.broken_archive()
     place.pending_bytes = len(rest)
     if rest:

@@ -107,8 +107,9 @@ class Template:
             commas = commas[np.repeat(good, np.diff(np.searchsorted(commas, ends), prepend=0))]
         marks = np.zeros((len(starts), max(numbers - 1, 1)), np.int64)
         marks[good, : numbers - 1] = commas.reshape(-1, numbers - 1) if numbers > 1 else 0
-        padded = block + bytes(8)  # so that an 8-byte compare may look past the last line
-        words = np.ndarray((len(block) + 1,), "<u8", padded, 0, (1,))
+        beyond = max(map(len, self.texts)) + 8
+        padded = block + bytes(beyond)  # so that a compare may look past the last line
+        words = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
         last = ends - len(self.texts[-1])
         places = [starts, *(marks[:, column] for column in range(numbers - 1)), last]
         for number in range(numbers):
