@@ -86,9 +86,9 @@ def _build_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write {suite}-{label}.json.gz score files from the dataset")
     export.add_argument("store", type=Path, help="a sweep root, or the --store of aggregate")
     bins = export.add_mutually_exclusive_group()
-    bins.add_argument("--bins", type=int, help="average into this many bins")
-    bins.add_argument("--binsize", type=float, help="average into bins of this many environment frames")
-    export.add_argument("--budget", type=float, help="leave out what lies beyond this many environment frames")
+    bins.add_argument("--bins", type=_whole, help="average into this many bins")
+    bins.add_argument("--binsize", type=_whole, help="average into bins of this many environment frames")
+    export.add_argument("--budget", type=_whole, help="leave out what lies beyond this many environment frames")
     export.add_argument("--fill", choices=("null", "last"), default="null", help="what stands in an empty bin")
     export.add_argument("--out", type=Path, help="the folder to write to; score_files/ beside the dataset by default")
     export.add_argument("--json", action="store_true", help="print one JSON object")
@@ -107,6 +107,17 @@ def _build_parser() -> argparse.ArgumentParser:
     install.add_argument("--into", type=Path, help="the folder; beside this Python by default")
     install.set_defaults(handler=_trainer_install)
     return parser
+
+
+def _whole(text: str) -> int:
+    """A whole number above 0, also written as 1e6."""
+    value = float(text)
+    if value != int(value) or value <= 0:
+        raise ValueError
+    return int(value)
+
+
+_whole.__name__ = "whole number above 0"  # argparse names it in its message
 
 
 # Each command is imported when it is used: `plan` shall not wait for Ray, nor for pandas.

@@ -129,7 +129,7 @@ class RayCluster:
             held = ray.get(actor.held.remote(), timeout=_ADOPTION_LIMIT_S)
             if held is not None and held in wanted:
                 wanted.remove(held)
-                flight = _Flight(*held, actor, None)
+                flight = _Flight(held[0], held[1], actor, None)
                 self._flights[held] = flight
                 self._watch(flight, actor.wait.remote(0.0))
             else:

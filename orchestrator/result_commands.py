@@ -58,8 +58,8 @@ def _store(paths: list[Path], store: Path | None) -> Path:
     if len(paths) == 1 and (root.journal.exists() or root.runs.is_dir()):
         return root.path
     raise ConfigError(
-        f"Say where the dataset shall go, as --store DIR: {', '.join(map(str, paths))} is no sweep root, and nothing is "
-        f"written into folders of other programs."
+        f"Say where the dataset shall go, as --store DIR: {', '.join(map(str, paths))} is no sweep root, and "
+        f"nothing is written into folders of other programs."
     )
 
 

@@ -5,6 +5,7 @@
     │   ├── UnknownNameError    a name that is not among the allowed ones
     │   ├── GridError           axes that do not make a grid
     │   └── TrainerError        a trainer that is not there or cannot be used
+    │       └── CheckpointBrokenError   a run directory without a checkpoint to go on from (orchestrator/trainers)
     ├── RootError               the sweep root cannot be used as asked
     │   ├── RootLockedError     another orchestrator holds it
     │   ├── SpecChangedError    a run in it was made with other options

@@ -99,8 +99,8 @@ class ExportSettings(Settings):
     """How score files are written at the end of a sweep: raw points unless bins are asked for."""
 
     bins: PositiveInt | None = None
-    binsize: PositiveFloat | None = None
-    budget: PositiveFloat | None = None
+    binsize: Steps | None = None
+    budget: Steps | None = None
     fill: Literal["null", "last"] = "null"
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeInt, PositiveInt
 
 from orchestrator.outcomes import Verdict
 from orchestrator.trainers import checkpoint, dreamer_pypi, signatures
@@ -38,9 +38,10 @@ class _Settings(TrainerSettings):
     #: The interpreter; null for the one that runs dreamsweep.
     python: str | None = None
     platform: Literal["auto", "cpu", "cuda"] = "auto"
-    log_every_s: PositiveFloat = 20
-    save_every_s: PositiveFloat = 300
-    report_every_s: NonNegativeFloat = 0
+    # Whole seconds: the trainer's own options are.
+    log_every_s: PositiveInt = 20
+    save_every_s: PositiveInt = 300
+    report_every_s: NonNegativeInt = 0
     #: Whether a finished run keeps its replay buffer, which it can never use again.
     keep_replay: bool = False
 

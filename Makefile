@@ -1,0 +1,42 @@
+# Everything works from nothing: each target makes the virtual environment it needs first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test unit check fix bench install trainer clean
+
+quickstart: trainer  ## train a small replay-ratio ablation and draw it
+	$(BIN)/dreamsweep run experiment=quickstart
+
+test: trainer  ## the whole test suite, with real Ray and the real trainer
+	$(BIN)/python -m pytest
+
+unit: install  ## the fast part: no Ray, no trainer
+	$(BIN)/python -m pytest -m "not ray and not trainer"
+
+check: install  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: install  ## mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: trainer  ## time us beside our peers; prints ratios
+	$(BIN)/python -m benchmarks
+
+install: $(VENV)/.installed
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "dreamsweep needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Set PYTHON=/path/to/python3.11." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned dependencies into $(VENV) (a minute or two) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[trainer,dev]'
+	@touch $@
+
+trainer: install
+	$(BIN)/dreamsweep trainer install
+
+clean:  ## remove the virtual environment and all caches; results/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
