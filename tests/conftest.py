@@ -1,0 +1,15 @@
+"""Makes the packages of this checkout importable in every process, and sets what Ray reads when it is imported."""
+
+import os
+import sys
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).parent.parent
+
+sys.path.insert(0, str(_CHECKOUT))
+# Guards, Ray's workers and local heads are processes of their own, in folders of their own.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CHECKOUT), os.environ.get("PYTHONPATH")]))
+
+from orchestrator.local_head import prepare_environ  # noqa: E402 - only importable from here on
+
+prepare_environ()
