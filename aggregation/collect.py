@@ -152,8 +152,9 @@ class _Collection:
         self._suite = suite
         self._progress = progress
         self._spread = spread
-        self._earlier = store.current()
-        self._before = _load(self._earlier)
+        self._before = _load(store.current())
+        # The files of a dataset whose state cannot be read are not carried over: everything is read again.
+        self._earlier = store.current() if self._before.runs else None
         self._after = StoreState(suite)
         self._faults: dict[str, list[Fault]] = {}
         self._summary = Summary(store=str(store.path))
@@ -163,7 +164,7 @@ class _Collection:
         plans = [self._plan(log) for log in found.runs]
         gone = self._gone(found)
         changed = [plan for plan in plans if plan is not None]
-        if changed or gone or self._earlier is None:
+        if changed or gone or self._store.current() is None:
             generation = self._store.begin()
             try:
                 self._write(generation, changed, gone)
@@ -323,7 +324,7 @@ class _Collection:
                 link_or_copy(path, generation.scores / folder / path.name)
 
     def _write_tables(self, generation: Generation, anew: set[str]) -> None:
-        if not any(state.rows for state in self._after.runs.values()):
+        if next(generation.scores.rglob("*.parquet"), None) is None:
             write_empty(generation.scores)
         earlier = self._earlier.faults_table if self._earlier else None
         table = faults_table(

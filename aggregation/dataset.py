@@ -1,8 +1,13 @@
 """Writes the Parquet files of one partition of the dataset: `task=<task>/label=<label>/part-<n>.parquet`.
 
 New rows go to the newest file while that is small, else to a new one. Rows that a later resume made void are taken
-out of the file they are in. Rows never move between files, so any mix of the earlier and the later version of the
+out of the file they are in. Rows do not move between files, so any mix of the earlier and the later version of the
 files that a reader may open holds no row twice.
+
+DuckDB and Polars open a file several times in one query. So a later version of a file begins with all bytes of the
+earlier one, its footer included, and whoever knows the earlier length or footer reads on as if nothing had happened:
+
+    earlier bytes | new row groups | footer of all row groups that count
 """
 
 import os
@@ -13,6 +18,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aggregation.run_files import RunCard
@@ -25,7 +31,13 @@ from aggregation.store import link_or_copy
 _GROUP_ROWS = 1 << 18
 #: A newest file below this, or below an eighth of its partition, takes new rows.
 _SMALL_ROWS = 1 << 16
+#: A file of more row groups takes no further ones.
+_MANY_GROUPS = 24
+#: A partition of more files is written anew as one.
+_MANY_FILES = 32
 _REPEATED = ["suite", "method", "train_ratio", "seed", "attempt", "run"]
+_MAGIC = b"PAR1"
+_COPY_BYTES = 1 << 20
 _EMPTY = "empty.parquet"
 
 
@@ -73,27 +85,23 @@ class Partition:
 
     def __init__(self, *, earlier: Path | None, target: Path, number: int, gone: frozenset[str] = frozenset()) -> None:
         self._target = target
-        self._name = f"part-{number:06d}.parquet"
-        self._writer: pq.ParquetWriter | None = None
+        self._fresh = target / f"part-{number:06d}.parquet"
+        self._file: _File | None = None
         self._held: list[pa.Table] = []
         self._held_rows = 0
-        self._files: list[Path] = []
-        rules = dict.fromkeys(gone)
+        self._paths: list[Path] = []
         for path in sorted(earlier.glob("part-*.parquet")) if earlier is not None else ():
             target.mkdir(parents=True, exist_ok=True)
             copy = target / path.name
             link_or_copy(path, copy)
-            if not gone or filter_file(copy, rules) is None or pq.read_metadata(copy).num_rows:
-                self._files.append(copy)
-            else:
-                copy.unlink()
+            self._paths.append(copy)
+            if gone:
+                filter_file(copy, dict.fromkeys(gone))
 
     def append(self, card: RunCard, reading: Reading) -> None:
         """Take the new rows of a run."""
         if not len(reading.steps):
             return
-        if self._writer is None:
-            self._open()
         self._held.append(_table(card, reading))
         self._held_rows += len(reading.steps)
         if self._held_rows >= _GROUP_ROWS:
@@ -101,68 +109,148 @@ class Partition:
 
     def close(self, rules: Rules) -> dict[str, Kept]:
         """Finish the files, take out what `rules` say, and return what is left of the runs they name."""
-        if self._writer is not None:
-            self._write_held()
-            self._writer.close()
-            self._writer = None
-            fresh = self._target / self._name
-            _sync(_fresh(fresh))
-            _fresh(fresh).replace(fresh)
-            if fresh not in self._files:
-                self._files.append(fresh)
+        self._write_held()
+        if self._file is not None:
+            self._file.close()
+            if self._file.path not in self._paths:
+                self._paths.append(self._file.path)
         left = {run: Kept() for run in rules}
-        if rules:
-            for path in self._files:
-                for run, kept in (filter_file(path, rules) or {}).items():
-                    _add(left[run], kept)
+        for path in self._paths if rules else ():
+            for run, kept in filter_file(path, rules).items():
+                _add(left[run], kept)
+        self._remove_empty()
+        if len(self._paths) > _MANY_FILES:
+            self._merge()
         return left
-
-    def _open(self) -> None:
-        """Start a new file, or a longer version of the newest one while that is small."""
-        self._target.mkdir(parents=True, exist_ok=True)
-        sizes = [pq.read_metadata(path).num_rows for path in self._files]
-        newest = self._files[-1] if sizes and sizes[-1] < max(_SMALL_ROWS, sum(sizes) // 8) else None
-        if newest is not None:
-            self._name = newest.name
-        self._writer = _writer(_fresh(self._target / self._name))
-        if newest is not None:
-            self._held.append(pq.read_table(newest, partitioning=None))
-            self._held_rows += self._held[-1].num_rows
 
     def _write_held(self) -> None:
         if self._held:
-            assert self._writer is not None
-            self._writer.write_table(pa.concat_tables(self._held).unify_dictionaries())
+            if self._file is None:
+                self._file = self._opened()
+            self._file.write(pa.concat_tables(self._held).unify_dictionaries())
         self._held, self._held_rows = [], 0
 
+    def _opened(self) -> "_File":
+        """A new file, or a longer version of the newest one while that is small."""
+        self._target.mkdir(parents=True, exist_ok=True)
+        sizes = [pq.read_metadata(path) for path in self._paths]
+        total = sum(size.num_rows for size in sizes)
+        if (
+            sizes
+            and sizes[-1].num_rows + self._held_rows < max(_SMALL_ROWS, total // 8)
+            and sizes[-1].num_row_groups < _MANY_GROUPS
+        ):
+            return _File(self._paths[-1], continues=True, keeps_rows=True)
+        return _File(self._fresh)
 
-def filter_file(path: Path, rules: Rules) -> dict[str, Kept] | None:
-    """Take out of a file what `rules` say; return what is left of the runs they name, None where it holds none.
+    def _remove_empty(self) -> None:
+        """Remove files whose runs are all gone, unless the partition would lose its last one."""
+        for path in self._paths[:-1]:
+            if not pq.read_metadata(path).num_rows:
+                path.unlink()
+        self._paths = [path for path in self._paths if path.exists()]
+
+    def _merge(self) -> None:
+        """Write the partition as one file of a new name: the one step in which a reader may miss a file it listed."""
+        assert self._fresh not in self._paths[:-1]
+        merged = _File(self._target / f"{self._fresh.stem}m.parquet")
+        for path in self._paths:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=_GROUP_ROWS):
+                    merged.write(pa.Table.from_batches([batch]))
+        merged.close()
+        for path in self._paths:
+            path.unlink()
+        self._paths = [merged.path]
+
+
+class _File:
+    """One Parquet file in the making; in place, whole and durable, when it is closed.
+
+    Args:
+        path: Where it goes.
+        continues: Begin with the bytes of the file that is there, so that its readers can go on.
+        keeps_rows: Let its rows count in the new version.
+    """
+
+    def __init__(self, path: Path, *, continues: bool = False, keeps_rows: bool = False) -> None:
+        self.path = path
+        self._fresh = path.with_name(f".{path.name}.new")
+        self._kept = pq.read_metadata(path) if keeps_rows else None
+        self._sink = pa.OSFile(str(self._fresh), "wb")
+        self._footers: list[pq.FileMetaData] = []
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            SCORES,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=_REPEATED,
+            column_encoding={"step": "DELTA_BINARY_PACKED", "length": "DELTA_BINARY_PACKED", "score": "PLAIN"},
+            metadata_collector=self._footers,
+        )
+        if continues:
+            self._copy(path)
+
+    def _copy(self, path: Path) -> None:
+        """Begin with the bytes of `path`. Offsets of row groups count from the file's start, wherever they lie."""
+        with path.open("rb") as earlier:
+            # Arrow's writer has written the four bytes that every file begins with, and asks the sink where it is.
+            assert earlier.read(self._sink.tell()) == _MAGIC
+            while chunk := earlier.read(_COPY_BYTES):
+                self._sink.write(chunk)
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows as one row group."""
+        self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
+
+    def close(self) -> None:
+        self._writer.close()
+        if self._kept is not None:
+            self._kept.append_row_groups(self._footers[0])
+            self._kept.write_metadata_file(self._sink)
+        self._sink.close()
+        with self._fresh.open("rb") as file:
+            os.fsync(file.fileno())
+        self._fresh.replace(self.path)
+
+    def abandon(self) -> None:
+        self._writer.close()
+        self._sink.close()
+        self._fresh.unlink()
+
+
+def filter_file(path: Path, rules: Rules) -> dict[str, Kept]:
+    """Take out of a file what `rules` say, and return what is left in it of the runs they name.
 
     The file is replaced, never changed, since earlier generations share it.
     """
     left: dict[str, Kept] = {}
     dropped = 0
     with pq.ParquetFile(path) as file:
-        writer = None
+        if not _holds(file, rules):
+            return left
+        later = _File(path, continues=True)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group).unify_dictionaries()
             stays, found = _staying(table, rules)
             for run, kept in found.items():
                 _add(left.setdefault(run, Kept()), kept)
             dropped += int(np.count_nonzero(~stays))
-            if writer is None:
-                writer = _writer(_fresh(path))
             if stays.any():
-                writer.write_table(table.filter(pa.array(stays)))
-        if writer is not None:
-            writer.close()
-            if dropped:
-                _sync(_fresh(path))
-                _fresh(path).replace(path)
-            else:
-                _fresh(path).unlink()
-    return left or None
+                later.write(table.filter(pa.array(stays)))
+    if dropped:
+        later.close()
+    else:
+        later.abandon()
+    return left
+
+
+def _holds(file: pq.ParquetFile, rules: Rules) -> bool:
+    wanted = pa.array(sorted(rules))
+    return any(
+        pc.any(pc.is_in(file.read_row_group(group, columns=["run"]).column("run").cast(pa.string()), wanted)).as_py()
+        for group in range(file.num_row_groups)
+    )
 
 
 def _staying(table: pa.Table, rules: Rules) -> "tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], dict[str, Kept]]":
@@ -224,23 +312,3 @@ def _table(card: RunCard, reading: Reading) -> pa.Table:
         ],
         schema=SCORES,
     )
-
-
-def _writer(path: Path) -> pq.ParquetWriter:
-    return pq.ParquetWriter(
-        path,
-        SCORES,
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=_REPEATED,
-        column_encoding={"step": "DELTA_BINARY_PACKED", "length": "DELTA_BINARY_PACKED", "score": "PLAIN"},
-    )
-
-
-def _fresh(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

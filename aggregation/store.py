@@ -9,8 +9,8 @@
     000012/             scores/task=<task>/label=<label>/part-<n>.parquet  runs.parquet  faults.parquet  state.json
 
 Files that did not change are hard links into the earlier generation. A reader that listed the dataset before the
-step finds every file it listed afterwards, under the same name: files are added or replaced by filtered or longer
-versions of themselves, and rows never move from one file to another.
+step finds every file it listed afterwards, under the same name: files are added, or replaced by versions of
+themselves that begin with the same bytes (dataset.py).
 """
 
 import contextlib

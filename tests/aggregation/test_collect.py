@@ -1,0 +1,445 @@
+"""Collecting logs into a dataset: whole, again, while they grow, and when it is stopped."""
+
+import itertools
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_builders import (
+    LOG,
+    attempt,
+    dataset,
+    generation,
+    line,
+    log_text,
+    points,
+    published_rows,
+    write_attempts,
+    write_foreign,
+    write_launched,
+)
+
+import aggregation.dataset as dataset_module
+import aggregation.run_reader as run_reader_module
+from aggregation.collect import collect
+from sweeps.errors import LogError
+
+RUN = "dmc/dmc_walker_walk/dreamerv3/0"
+LAUNCHED = "dmc_proprio/dmc_walker_walk/dreamerv3/0"
+
+
+def test_dataset_has_one_row_per_episode_with_every_column(tmp_path: Path) -> None:
+    """What `pandas.read_parquet` gives is the dataset that the design promises."""
+    write_launched(tmp_path, line(10, 1.5) + b'{"step": 20, "episode/score": NaN}\n', label="dreamerv3_tr512")
+    summary = collect([tmp_path], tmp_path)
+
+    frame = pd.read_parquet(tmp_path / "scores")
+    assert set(frame.columns) == {
+        *("suite", "task", "method", "train_ratio", "label", "seed", "attempt", "step", "score", "length", "run")
+    }
+    first = frame.iloc[0].to_dict()
+    assert {name: first[name] for name in sorted(first) if name != "length"} == {
+        "attempt": 1,
+        "label": "dreamerv3_tr512",
+        "method": "dreamerv3",
+        "run": "dmc_proprio/dmc_walker_walk/dreamerv3_tr512/0",
+        "score": 1.5,
+        "seed": 0,
+        "step": 10,
+        "suite": "dmc_proprio",
+        "task": "dmc_walker_walk",
+        "train_ratio": 512.0,
+    }
+    assert frame["score"].isna().tolist() == [False, True]
+    assert (summary.runs, summary.rows, summary.new_rows, summary.non_finite) == (1, 2, 2, 1)
+
+
+def test_duckdb_reads_the_partitions_alone(tmp_path: Path) -> None:
+    """Folders spell out task and label, names with slashes, blanks and digits included."""
+    for task in ("bsuite_mnist:0", "gym_CartPole-v1"):
+        write_foreign(tmp_path / "logs", line(1), task=task)
+    collect([tmp_path / "logs"], tmp_path / "store")
+
+    query = (
+        f"select task, label, step from read_parquet('{tmp_path}/store/scores/**/*.parquet', hive_partitioning=true)"
+    )
+    assert sorted(duckdb.sql(query).fetchall()) == [
+        ("bsuite_mnist/0", "dreamerv3", 1),
+        ("gym_CartPole-v1", "dreamerv3", 1),
+    ]
+    assert sorted(set(pd.read_parquet(tmp_path / "store" / "scores")["task"])) == ["bsuite_mnist/0", "gym_CartPole-v1"]
+
+
+def test_replayed_stretch_counts_once(tmp_path: Path) -> None:
+    """Rows beyond the checkpoint that a later attempt resumed from are dropped and counted."""
+    before = log_text([(10, 1), (20, 2), (30, 3)])
+    log = write_launched(
+        tmp_path,
+        before + log_text([(24, 4), (34, 5)]),
+        attempts=[attempt(1, None, 0), attempt(2, 10, len(before))],
+        action_repeat=2,
+    )
+    summary = collect([tmp_path], tmp_path)
+
+    assert points(tmp_path) == [(LAUNCHED, 1, 10, 1), (LAUNCHED, 1, 20, 2), (LAUNCHED, 2, 24, 4), (LAUNCHED, 2, 34, 5)]
+    assert (summary.rows, summary.dropped) == (4, 1)
+    row = published_rows(tmp_path)[LAUNCHED]
+    assert (row["rows"], row["dropped"], row["attempts"], row["first_step"], row["last_step"]) == (4, 1, 2, 10, 34)
+    assert row["path"] == str(log)
+
+
+def test_a_resume_between_two_collections_takes_rows_back(tmp_path: Path) -> None:
+    """Rows that were published are taken out when a later attempt resumes before them, with or without new lines."""
+    before = log_text([(10, 1), (20, 2), (30, 3)])
+    log = write_launched(tmp_path, before, attempts=[attempt(1, None, 0)])
+    collect([tmp_path], tmp_path)
+    write_attempts(log.parent, [attempt(1, None, 0), attempt(2, 20, len(before))])
+    summary = collect([tmp_path], tmp_path)
+    assert points(tmp_path) == [(LAUNCHED, 1, 10, 1), (LAUNCHED, 1, 20, 2)]
+    assert (summary.dropped, summary.bytes_read) == (1, 0)
+
+    with log.open("ab") as file:
+        file.write(line(21, 9))
+    collect([tmp_path], tmp_path)
+    assert points(tmp_path)[-1] == (LAUNCHED, 2, 21, 9)
+
+
+def test_log_of_a_command_trainer_is_read_by_its_own_names(tmp_path: Path) -> None:
+    """The file, the step and the score have the names that the trainer's options give."""
+    options = {"adapter": "command", "log": "out.jsonl", "step_key": "frames", "score_key": "return"}
+    write_launched(tmp_path, b'{"frames": 5, "return": 2}\n', adapter="command", trainer=options, log="out.jsonl")
+    collect([tmp_path], tmp_path)
+
+    assert points(tmp_path) == [(LAUNCHED, 1, 5, 2)]
+
+
+def test_every_bad_line_is_named(tmp_path: Path) -> None:
+    """Counts by kind are in the summary, each bad line with its place and text in faults.parquet."""
+    content = line(1) + b'{"step": 2, "epi' + line(3) + b"garbage\n" + line(4) + b'{"step": 5'
+    log = write_launched(tmp_path, content, is_done=True)
+    summary = collect([tmp_path], tmp_path)
+
+    assert summary.faults == {"garbage": 1, "joined": 1, "torn_tail": 1}
+    assert [(each.run, each.kinds) for each in summary.faulty_files] == [(LAUNCHED, summary.faults)]
+    faults = pd.read_parquet(tmp_path / "faults.parquet")
+    assert faults[["kind", "line", "kept"]].values.tolist() == [
+        ["joined", 2, 1],
+        ["garbage", 3, 0],
+        ["torn_tail", 5, 0],
+    ]
+    for _, fault in faults.iterrows():
+        assert log.read_bytes()[fault["offset"] :].startswith(fault["excerpt"].encode())
+
+
+def test_second_collection_opens_nothing_and_publishes_nothing(tmp_path: Path) -> None:
+    """Unchanged logs cost a look at their folders."""
+    write_foreign(tmp_path / "logs", line(1))
+    collect([tmp_path / "logs"], tmp_path)
+    before = generation(tmp_path)
+    summary = collect([tmp_path / "logs"], tmp_path)
+
+    assert (summary.runs_read, summary.bytes_read, summary.is_changed, summary.rows) == (0, 0, False, 1)
+    assert generation(tmp_path) == before
+
+
+def test_grown_log_is_read_from_where_it_ended(tmp_path: Path) -> None:
+    """Only the new bytes are read."""
+    log = write_foreign(tmp_path / "logs", log_text((step, step) for step in range(1000)) + b'{"st')
+    collect([tmp_path / "logs"], tmp_path)
+    with log.open("ab") as file:
+        file.write(b'ep": 1000, "episode/score": 7}\n')
+    summary = collect([tmp_path / "logs"], tmp_path)
+
+    assert (summary.bytes_read, summary.new_rows, summary.rows, summary.faults) == (35, 1, 1001, {})
+    assert points(tmp_path)[-1] == (RUN, 1, 1000, 7)
+
+
+def test_small_growths_do_not_pile_up_files(tmp_path: Path) -> None:
+    """A sweep that is collected every minute keeps a handful of files."""
+    log = write_foreign(tmp_path / "logs", b"")
+    for step in range(30):
+        with log.open("ab") as file:
+            file.write(line(step))
+        collect([tmp_path / "logs"], tmp_path)
+
+    assert len(list((tmp_path / "scores").rglob("*.parquet"))) == 2
+    assert [step for _, _, step, _ in points(tmp_path)] == list(range(30))
+    assert len([path for path in (tmp_path / ".collected").iterdir() if path.name.isdigit()]) == 2
+
+
+def test_many_files_of_a_partition_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are merged now and then, and nothing is lost or doubled by it."""
+    monkeypatch.setattr(dataset_module, "_SMALL_ROWS", 0)
+    monkeypatch.setattr(dataset_module, "_MANY_FILES", 3)
+    log = write_foreign(tmp_path / "logs", b"")
+    counts = []
+    for step in range(9):
+        with log.open("ab") as file:
+            file.write(line(step))
+        collect([tmp_path / "logs"], tmp_path)
+        counts.append(len(list((tmp_path / "scores").rglob("*.parquet"))))
+
+    assert counts == [1, 2, 3, 1, 2, 3, 1, 2, 3]
+    assert [step for _, _, step, _ in points(tmp_path)] == list(range(9))
+
+
+def test_later_version_of_a_file_begins_with_the_earlier_one(tmp_path: Path) -> None:
+    """DuckDB and Polars open a file several times in one query: its footer and its bytes must stay where they were.
+
+    Replacing a file by an unrelated one of the same name made one query in forty fail while a sweep was collected.
+    """
+    before = log_text([(10, 1), (20, 2), (30, 3)])
+    log = write_launched(tmp_path, before, attempts=[attempt(1, None, 0)])
+    collect([tmp_path], tmp_path)
+    (path,) = (tmp_path / "scores").rglob("*.parquet")
+    versions = [path.read_bytes()]
+    with log.open("ab") as file:
+        file.write(line(40))
+    collect([tmp_path], tmp_path)
+    versions.append(path.read_bytes())
+    write_attempts(log.parent, [attempt(1, None, 0), attempt(2, 20, log.stat().st_size)])
+    collect([tmp_path], tmp_path)
+    versions.append(path.read_bytes())
+
+    assert all(later.startswith(earlier) and later != earlier for earlier, later in itertools.pairwise(versions))
+    assert [step for _, _, step, _ in points(tmp_path)] == [10, 20]
+
+
+def test_runs_that_went_away_leave_the_dataset(tmp_path: Path) -> None:
+    """The dataset holds what the folders hold."""
+    write_foreign(tmp_path / "logs", line(1), seed=0)
+    gone = write_foreign(tmp_path / "logs", line(2), seed=1)
+    alone = write_foreign(tmp_path / "logs", line(3), task="dmc_cup_catch")
+    collect([tmp_path / "logs"], tmp_path)
+    gone.unlink()
+    alone.unlink()
+    collect([tmp_path / "logs"], tmp_path)
+
+    assert points(tmp_path) == [(RUN, 1, 1, 1)]
+    assert list(published_rows(tmp_path)) == [RUN]
+
+
+def test_root_without_an_episode_is_an_empty_dataset(tmp_path: Path) -> None:
+    """Readers may come before the first episode ends."""
+    write_launched(tmp_path, None)
+    collect([tmp_path], tmp_path)
+
+    frame = pd.read_parquet(tmp_path / "scores")
+    assert (len(frame), "task" in frame, "score" in frame) == (0, True, True)
+    assert published_rows(tmp_path)[LAUNCHED]["state"] == "planned"
+
+
+def test_runs_table_tells_state_speed_and_gpu_hours(tmp_path: Path) -> None:
+    """Attempts that ended count towards time; half a GPU for an hour is half a GPU hour."""
+    ended = attempt(1, None, 0, ended_at=3700.0, outcome="preempted")
+    write_launched(tmp_path, log_text([(3600, 1), (7200, 2)]), attempts=[ended])
+    collect([tmp_path], tmp_path)
+
+    row = published_rows(tmp_path)[LAUNCHED]
+    assert (row["state"], row["fps"], row["gpu_hours"]) == ("preempted", 2.0, 0.5)
+
+
+def test_memory_holds_a_slice_of_a_long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log beyond the slice is read in several, and a seam in a later slice takes rows of an earlier one back."""
+    monkeypatch.setattr(run_reader_module, "SLICE_ROWS", 4)
+    monkeypatch.setattr("aggregation.reader.BLOCK_BYTES", 64)
+    steps = [*range(0, 200, 10), *range(55, 400, 10)]
+    write_foreign(tmp_path / "logs", log_text((step, 1) for step in steps))
+    summary = collect([tmp_path / "logs"], tmp_path)
+
+    assert [step for _, _, step, _ in points(tmp_path)] == [*range(0, 55, 10), *range(55, 400, 10)]
+    assert (summary.rows, summary.dropped) == (6 + 35, 14)
+
+
+def test_unreadable_log_is_told_and_does_not_stop_the_others(tmp_path: Path) -> None:
+    """A log that is a folder cannot be read; the other runs are."""
+    write_foreign(tmp_path / "logs", line(1), seed=0)
+    (tmp_path / "logs" / "dmc_walker_walk" / "dreamerv3" / "1" / LOG).mkdir(parents=True)
+    summary = collect([tmp_path / "logs"], tmp_path)
+
+    assert points(tmp_path) == [(RUN, 1, 1, 1)]
+    assert len(summary.unusable) == 1
+    assert LOG in summary.unusable[0]
+
+
+@pytest.mark.parametrize("name", ["scores", "runs.parquet"])
+def test_store_with_files_of_somebody_else_is_refused(tmp_path: Path, name: str) -> None:
+    """Nothing that dreamsweep did not make is replaced."""
+    write_foreign(tmp_path / "logs", line(1))
+    (tmp_path / "store" / name).mkdir(parents=True)
+
+    with pytest.raises(LogError, match=name):
+        collect([tmp_path / "logs"], tmp_path / "store")
+
+
+def test_folder_without_any_log_is_an_error(tmp_path: Path) -> None:
+    """The message names the folder and what was expected."""
+    with pytest.raises(LogError, match=r"scores\.jsonl"):
+        collect([tmp_path], tmp_path / "store")
+
+
+def test_store_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """A file where the store should be is told as such."""
+    write_foreign(tmp_path / "logs", line(1))
+    (tmp_path / "file").touch()
+
+    with pytest.raises(LogError, match="cannot hold a dataset"):
+        collect([tmp_path / "logs"], tmp_path / "file")
+
+
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("grow"), st.integers(0, 1), st.lists(st.integers(0, 60), max_size=5)),
+        st.tuples(st.just("tear"), st.integers(0, 1), st.sampled_from([b'{"st', b"\0\0", line(7)[:-1], b"\n", b"x\n"])),
+        st.tuples(st.just("cut"), st.integers(0, 1), st.integers(0, 80)),
+        st.tuples(st.just("replace"), st.integers(0, 1), st.lists(st.integers(0, 60), max_size=5)),
+        st.tuples(st.just("resume"), st.integers(0, 1), st.integers(0, 30)),
+        st.tuples(st.just("finish"), st.integers(0, 1), st.booleans()),
+        st.tuples(st.just("remove"), st.integers(0, 1), st.none()),
+        st.tuples(st.just("collect"), st.just(0), st.none()),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(actions=ACTIONS, small=st.sampled_from([0, 3, 1 << 16]))
+def test_collecting_along_the_way_equals_collecting_at_the_end(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int, object]], small: int
+) -> None:
+    """After any growth, tearing, truncation, replacement, resume and removal, the dataset is what a fresh one is."""
+    root = tmp_path_factory.mktemp("root")
+    attempts: dict[int, list[object]] = {0: [], 1: []}
+    logs = [write_launched(root, b""), write_foreign(root / "runs" / "more", b"", seed=1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset_module, "_SMALL_ROWS", small)
+        for action, which, value in [*actions, ("collect", 0, None)]:
+            _act(root, logs[which], which, action, value, attempts)
+        collect([root], root)
+        fresh = root / "fresh"
+        collect([root], fresh)
+
+    assert points(root) == points(fresh)
+    for name in ("runs.parquet", "faults.parquet"):
+        pd.testing.assert_frame_equal(pd.read_parquet(root / name), pd.read_parquet(fresh / name))
+
+
+def _act(root: Path, log: Path, which: int, action: str, value: object, attempts: dict[int, list[object]]) -> None:
+    if action == "collect":
+        collect([root], root)
+    elif action == "remove":
+        log.unlink(missing_ok=True)
+    elif action == "replace":
+        assert isinstance(value, list)
+        fresh = log.with_name("fresh")
+        fresh.write_bytes(log_text((step, 5) for step in value))
+        fresh.replace(log)
+    elif action == "grow":
+        assert isinstance(value, list)
+        with log.open("ab") as file:
+            file.write(log_text((step, 1) for step in value))
+    elif action == "tear":
+        assert isinstance(value, bytes)
+        with log.open("ab") as file:
+            file.write(value)
+    elif action == "cut" and log.exists():
+        assert isinstance(value, int)
+        os.truncate(log, max(log.stat().st_size - value, 0))
+    elif action == "resume" and which == 0:
+        assert isinstance(value, int)
+        size = log.stat().st_size if log.exists() else 0
+        attempts[0].append(attempt(len(attempts[0]) + 1, value if attempts[0] else None, size))
+        write_attempts(log.parent, attempts[0])  # type: ignore[arg-type]
+    elif action == "finish" and which == 0:
+        done = log.parent / "done"
+        done.touch() if value else done.unlink(missing_ok=True)
+
+
+def test_readers_are_right_at_every_moment(tmp_path: Path) -> None:
+    """While logs grow and resume, what pandas and DuckDB read is always one whole published state."""
+    content = log_text((step, 1) for step in range(0, 400, 2))
+    for seed in range(4):
+        write_foreign(tmp_path / "logs", content, seed=seed, task=f"dmc_t{seed % 2}")
+    collect([tmp_path / "logs"], tmp_path)
+    program = textwrap.dedent(
+        f"""
+        import sys, time
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from pathlib import Path
+        from log_builders import line
+        from aggregation.collect import collect
+        top = Path({str(tmp_path)!r})
+        logs = sorted(top.glob("logs/*/*/*/scores.jsonl"))
+        step = 400
+        while True:
+            for log in logs:
+                with log.open("ab") as file:
+                    # every third time the step goes back: a resume that takes rows out
+                    file.write(b"".join(line(step + k) for k in range(0, 40, 2)))
+            step = step + 40 if step % 3 else max(step - 21, 400)
+            collect([top / "logs"], top)
+        """
+    )
+    worker = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+    try:
+        seen = set()
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            frame = pd.read_parquet(tmp_path / "scores")
+            rows = duckdb.sql(
+                f"select run, step from read_parquet('{tmp_path}/scores/**/*.parquet', hive_partitioning=true)"
+            ).df()
+            for read in (frame, rows):
+                for _, run in read.groupby("run", observed=True):
+                    steps = sorted(run["step"])
+                    assert len(steps) == len(set(steps))
+                    assert steps[:200] == list(range(0, 400, 2))
+            seen.add(len(frame))
+            assert worker.poll() is None
+    finally:
+        worker.kill()
+        worker.wait()
+    assert len(seen) > 2
+
+
+def test_killed_at_any_moment_it_leaves_the_last_dataset_or_the_next(tmp_path: Path) -> None:
+    """A collection that is killed is as good as one that never began; the next one goes on."""
+    logs = [write_foreign(tmp_path / "logs", log_text((s, 1) for s in range(20_000)), seed=seed) for seed in range(4)]
+    collect([tmp_path / "logs"], tmp_path)
+    program = (
+        "import sys; from pathlib import Path; from aggregation.collect import collect; print(flush=True);"
+        f"collect([Path({str(tmp_path / 'logs')!r})], Path({str(tmp_path)!r}))"
+    )
+    want = 20_000
+    outcomes = set()
+    for number in range(8):
+        for log in logs:
+            with log.open("ab") as file:
+                file.write(log_text((20_000 + 10 * number + k, 1) for k in range(10)))
+        worker = subprocess.Popen(
+            [sys.executable, "-c", program], cwd=Path(__file__).parents[2], stdout=subprocess.PIPE
+        )
+        assert worker.stdout is not None
+        worker.stdout.readline()
+        time.sleep(0.004 * number)
+        worker.kill()
+        worker.wait()
+        worker.stdout.close()
+        counts = set(dataset(tmp_path).groupby("run").size())
+        assert counts in ({want}, {20_000 + 10 * (number + 1)})
+        outcomes.add(counts == {want})
+        want = counts.pop()
+    collect([tmp_path / "logs"], tmp_path)
+
+    assert set(dataset(tmp_path).groupby("run").size()) == {20_080}
+    assert pq.read_table(tmp_path / "runs.parquet").num_rows == 4
