@@ -6,48 +6,46 @@ from itertools import groupby
 from rich.table import Table
 
 from sweeps.contracts import RunSpec, ratio_text
-from sweeps.plan import figures, total
+from sweeps.grid import Grid
+from sweeps.plan import figures, groups, total
 
 _MOST_SINGLE_ROWS = 40
 
 
-def plan_table(specs: Sequence[RunSpec]) -> Table:
+def plan_table(grid: Grid) -> Table:
     """The cells of a plan with their figures."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    is_grouped = len(specs) > _MOST_SINGLE_ROWS
+    is_grouped = len(grid) > _MOST_SINGLE_ROWS
     for name in ("suite", "tasks" if is_grouped else "task", "label"):
         table.add_column(name, no_wrap=True)
     for name in ("train_ratio", "seeds" if is_grouped else "seed", "frames", "policy steps", "updates"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=not is_grouped or name != "seeds")
     if not is_grouped:
-        for spec in specs:
+        for spec in grid:
             table.add_row(
                 spec.key.suite, spec.key.task, spec.key.label, _ratio(spec), str(spec.key.seed), *_cells(spec)
             )
         return table
-    for _, group in groupby(sorted(specs, key=_group), key=_group):
-        members = list(group)
-        first = members[0]
-        tasks = {spec.key.task for spec in members}
-        seeds = sorted({spec.key.seed for spec in members})
-        table.add_row(
-            first.key.suite, f"{len(tasks)} tasks", first.key.label, _ratio(first), spans(seeds), *_cells(first)
-        )
+    for group in groups(grid):
+        spec, tasks = group.spec, group.tasks
+        shown = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
+        table.add_row(spec.key.suite, shown, spec.key.label, _ratio(spec), spans(group.seeds), *_cells(spec))
     return table
 
 
-def plan_summary(specs: Sequence[RunSpec]) -> str:
+def plan_summary(grid: Grid) -> str:
     """The plan in one line."""
-    sums = total(specs)
+    parts = groups(grid)
+    sums = total(parts)
     counts = [
-        (len({spec.key.task for spec in specs}), "task"),
-        (len({spec.key.label for spec in specs}), "label"),
-        (len({spec.key.seed for spec in specs}), "seed"),
+        (len({task for group in parts for task in group.tasks}), "task"),
+        (len({group.spec.key.label for group in parts}), "label"),
+        (len({seed for group in parts for seed in group.seeds}), "seed"),
     ]
-    axes = " × ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    axes = " × ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
     return (
-        f"{len(specs):,} runs ({axes}); together {sums.frames:,} environment frames, {sums.policy_steps:,} policy "
-        f"steps and {sums.updates:,} gradient updates"
+        f"{len(grid):,} run{'' if len(grid) == 1 else 's'} ({axes}); together {sums.frames:,} environment frames, "
+        f"{sums.policy_steps:,} policy steps and {sums.updates:,} gradient updates"
     )
 
 
@@ -58,10 +56,6 @@ def spans(numbers: Sequence[int]) -> str:
         members = [number for _, number in run]
         parts.append(str(members[0]) if len(members) == 1 else f"{members[0]}-{members[-1]}")
     return ", ".join(parts)
-
-
-def _group(spec: RunSpec) -> tuple[object, ...]:
-    return spec.key.suite, spec.method, spec.train_ratio or 0.0, spec.key.label, spec.schedule.steps
 
 
 def _ratio(spec: RunSpec) -> str:

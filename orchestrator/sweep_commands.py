@@ -13,11 +13,10 @@ from orchestrator.consoles import console_for
 from orchestrator.failures import failure_json, print_failures
 from orchestrator.launch import Launch, LaunchResult
 from orchestrator.plan_table import plan_summary, plan_table
-from orchestrator.trainers.registry import trainer_of
+from orchestrator.trainers.option_values import program_finder
 from sweeps.config import SweepConfig, compose_sweep
-from sweeps.contracts import RunSpec, TrainerSource
-from sweeps.errors import TrainerError
-from sweeps.grid import Base, runs_of
+from sweeps.contracts import RunSpec
+from sweeps.grid import Grid, grid_of
 from sweeps.layout import SweepRoot
 from sweeps.plan import plan_json
 
@@ -25,7 +24,11 @@ from sweeps.plan import plan_json
 @dataclass(frozen=True, slots=True)
 class _Sweep:
     config: SweepConfig
-    specs: tuple[RunSpec, ...]
+    grid: Grid
+
+    @property
+    def specs(self) -> tuple[RunSpec, ...]:
+        return tuple(self.grid)
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -34,12 +37,11 @@ def plan(arguments: argparse.Namespace) -> int:
     if arguments.cfg:
         print(sweep.config.text, end="")
     elif arguments.json:
-        json.dump(plan_json(sweep.specs), sys.stdout)
-        print()
+        sys.stdout.writelines(plan_json(sweep.grid, {}))
     else:
         console = console_for(sys.stdout)
-        console.print(plan_table(sweep.specs))
-        console.print(f"\n{plan_summary(sweep.specs)}", highlight=False)
+        console.print(plan_table(sweep.grid))
+        console.print(f"\n{plan_summary(sweep.grid)}", highlight=False)
     return 0
 
 
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = sweep.config.first
     root = SweepRoot(Path(settings.root).expanduser().resolve())
     console = console_for(sys.stderr if arguments.json else sys.stdout)
-    console.print(f"{plan_summary(sweep.specs)}\nroot: {root.path}", highlight=False)
+    console.print(f"{plan_summary(sweep.grid)}\nroot: {root.path}", highlight=False)
     results = Results(root, settings.export)
     launch = Launch(
         root,
@@ -89,14 +91,5 @@ def _print_end(console: Console, outcome: LaunchResult) -> None:
 
 def _compose(arguments: argparse.Namespace, *, is_for_launch: bool) -> _Sweep:
     config = compose_sweep(arguments.overrides, arguments.config_dir)
-    trainer = trainer_of(config.first.trainer)
-    try:
-        source = trainer.source()
-    except TrainerError:
-        # A plan needs the trainer's numbers only, and those of the embedded one come with us.
-        if is_for_launch:
-            raise
-        source = TrainerSource(adapter=str(config.first.trainer["adapter"]))
-    bases = [Base(settings=base, schedule=trainer.schedule(base), source=source) for base in config.bases]
-    specs = runs_of(bases, tasks=config.tasks, train_ratios=config.train_ratios, seeds=config.seeds)
-    return _Sweep(config, specs)
+    grid = grid_of(config.products, program_finder(is_for_launch=is_for_launch), config.rules())
+    return _Sweep(config, grid)

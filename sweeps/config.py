@@ -2,7 +2,8 @@
 
 An axis (suite, task, method, train_ratio, seed) takes its values from, in this order: the command line
 (`seed=0,1`, `seed=range(0,5)`, `seed=[0,1]`), the experiment's `hydra.sweeper.params`, the composed config.
-Every suite × method pair is composed once; tasks, ratios and seeds are expanded without Hydra.
+`replay_ratio` is another name of train_ratio, the paper's. Every suite × method pair is composed once; tasks, ratios,
+seeds and further axes are expanded without Hydra.
 """
 
 import fnmatch
@@ -20,30 +21,38 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sweeps.contracts import Scalar
+from sweeps.cell_rules import CellRules, Rule
+from sweeps.contracts import Option, Scalar
 from sweeps.errors import ConfigError, GridError, UnknownNameError
-from sweeps.settings import SweepSettings, checked
+from sweeps.grid import Product
+from sweeps.settings import SweepSettings, checked, flat_options
 
 AXES = ("suite", "task", "method", "train_ratio", "seed")
+#: Other names of an axis. The paper's replay ratio is the same quantity as the trainer's train_ratio.
+_ALIASES = {"replay_ratio": "train_ratio"}
 _GROUPS = ("suite", "method", "trainer", "cluster", "experiment")
 
 
 @dataclass(frozen=True, slots=True)
 class SweepConfig:
-    """A composed sweep: one settings record for every suite × method, and the values of the other axes."""
+    """A composed sweep: the products that its grid is made of, and the rules about them."""
 
-    #: By suite, then by method, in the order they were asked for.
-    bases: tuple[SweepSettings, ...]
-    tasks: tuple[Scalar, ...]
-    train_ratios: tuple[Scalar, ...]
-    seeds: tuple[Scalar, ...]
+    #: The sweep's own product first, then one for each entry of `extra`.
+    products: tuple[Product, ...]
+    only: tuple[Rule, ...]
+    exclude: tuple[Rule, ...]
+    zipped: tuple[tuple[str, ...], ...]
     #: What `--cfg` prints and sweep.yaml keeps.
     text: str
 
     @property
     def first(self) -> SweepSettings:
-        """The settings that do not vary with the axes (root, cluster, trainer) are the same in each."""
-        return self.bases[0]
+        """The settings that do not vary with the axes (name, root, cluster) are the same in each."""
+        return self.products[0].bases[0]
+
+    def rules(self) -> CellRules:
+        """The rules, which count what they match: a new record for every expansion."""
+        return CellRules(self.only, self.exclude, self.zipped)
 
 
 def conf_dir() -> Path:
@@ -64,9 +73,9 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
         GridError: an axis without a value, or with something that is no list of values.
         ConfigError: anything else that does not compose.
     """
-    axes, plain = _split(_parse(overrides))
+    axes, options, plain = _split(_parse(overrides))
     lines = [_line(override) for override in plain]
-    with _Composer(config_dir) as composer:
+    with _Composer(config_dir, lines) as composer:
         for override in plain:
             if override.key_or_group in _GROUPS and override.value() is not None:
                 composer.check_name(override.key_or_group, override.value())
@@ -75,24 +84,30 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
         choices = outer.hydra.runtime.choices
         suites = composer.expand("suite", swept.pop("suite", [choices["suite"]]))
         methods = composer.expand("method", swept.pop("method", [choices["method"]]))
-        composed = [
-            _plain(composer.compose([*lines, f"suite={suite}", f"method={method}"]))
-            for suite in suites
-            for method in methods
-        ]
-    values = {
-        axis: tuple(swept[axis] if axis in swept else _axis_values(axis, composed[0].get(axis)))
-        for axis in ("task", "train_ratio", "seed")
-    }
-    shown = {**composed[0], **{axis: _shortest(values[axis]) for axis in values}}
+        composed = [composer.pair(suite, method) for suite in suites for method in methods]
+        first = composed[0]
+        values = {axis: swept.get(axis) or _config_axis(axis, first) for axis in ("task", "train_ratio", "seed")}
+        settings = tuple(checked(SweepSettings, composer.with_own_parts(config)) for config in composed)
+        main = Product(
+            bases=settings,
+            tasks=tuple(values["task"]),
+            train_ratios=tuple(values["train_ratio"]),
+            seeds=tuple(values["seed"]),
+            method_seeds=_method_seeds(settings),
+            options={**_option_axes(settings[0].axes), **options},
+        )
+        extra = [_extra_product(entry, main, composer, suites, methods) for entry in settings[0].extra]
+    shown = {**first, **{axis: _shortest(values[axis]) for axis in values}}
+    if main.options:
+        shown["axes"] = {axis: list(choices) for axis, choices in main.options.items()}
     if len(composed) > 1:
         shown["suite"] = [config["suite"] for config in composed][:: len(methods)]
         shown["method"] = [config["method"] for config in composed][: len(methods)]
     return SweepConfig(
-        bases=tuple(checked(SweepSettings, config) for config in composed),
-        tasks=values["task"],
-        train_ratios=values["train_ratio"],
-        seeds=values["seed"],
+        products=(main, *extra),
+        only=tuple(_rule(entry, "only") for entry in settings[0].only),
+        exclude=tuple(_rule(entry, "exclude") for entry in settings[0].exclude),
+        zipped=tuple(tuple(_axis_name(axis) for axis in group) for group in settings[0].zip),
         text=OmegaConf.to_yaml(OmegaConf.create(shown)),
     )
 
@@ -115,9 +130,11 @@ def read_yaml(text: str) -> dict[str, Any]:
 class _Composer:
     """Hydra, initialised for one or several compositions from the same config directories."""
 
-    def __init__(self, config_dir: Path | None) -> None:
+    def __init__(self, config_dir: Path | None, lines: Sequence[str]) -> None:
         self._dirs = [conf_dir()]
         self._search: list[str] = []
+        self._lines = lines
+        self._pairs: dict[tuple[str, str], dict[str, Any]] = {}
         if config_dir is not None:
             if not config_dir.is_dir():
                 raise ConfigError(
@@ -141,6 +158,29 @@ class _Composer:
             return compose("config", [*self._search, *lines], return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise self._translated(error, lines) from None
+
+    def pair(self, suite: str, method: str) -> dict[str, Any]:
+        """The plain values of the sweep with this suite and this method."""
+        if (suite, method) not in self._pairs:
+            composed = _plain(self.compose([*self._lines, f"suite={suite}", f"method={method}"]))
+            self._pairs[suite, method] = composed
+        return self._pairs[suite, method]
+
+    def with_own_parts(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The values with what the method brings of its own laid over the sweep's trainer and resources."""
+        method = config.get("method")
+        own = dict(method) if isinstance(method, Mapping) else {}
+        trainer, resources = own.get("trainer") or {}, own.get("resources") or {}
+        base = config.get("trainer") or {}
+        if trainer and trainer.get("adapter", base.get("adapter")) != base.get("adapter"):
+            # Another program: the options meant for the sweep's own would not fit it.
+            self.check_name("trainer", trainer["adapter"])
+            base = _plain(self.compose([f"trainer={trainer['adapter']}"]))["trainer"]
+        return {
+            **config,
+            "trainer": {**base, **trainer},
+            "resources": {**(config.get("resources") or {}), **resources},
+        }
 
     def expand(self, group: str, names: Sequence[object]) -> list[str]:
         """The named configs of a group, wild cards expanded."""
@@ -208,23 +248,124 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     return parsed
 
 
-def _split(overrides: Sequence[Override]) -> tuple[dict[str, list[Scalar]], list[Override]]:
-    """Separate the axes, with their values, from everything else."""
+def _split(
+    overrides: Sequence[Override],
+) -> tuple[dict[str, list[Scalar]], dict[str, tuple[Option, ...]], list[Override]]:
+    """Separate the axes, with their values, and the further axes (`axes.<option>=…`) from everything else."""
     axes: dict[str, list[Scalar]] = {}
+    options: dict[str, tuple[Option, ...]] = {}
     plain = []
     for override in overrides:
         name = override.key_or_group
-        if name in AXES and override.package is None and not override.is_delete():
-            if name in axes:
-                raise GridError(f"The axis {name!r} is given twice; give all its values at once, as {name}=a,b.")
-            axes[name] = _override_values(override)
+        axis = _axis_name(name)
+        if axis in AXES and override.package is None and not override.is_delete():
+            if axis in axes:
+                also = "" if axis == name else f" ({name} is another name of it)"
+                raise GridError(f"The axis {axis!r} is given twice{also}; give all its values at once, as {axis}=a,b.")
+            axes[axis] = _override_values(override)
+        elif name.startswith("axes.") and not override.is_delete():
+            options[name.removeprefix("axes.")] = _option_values(override)
         elif override.is_sweep_override():
             raise GridError(
-                f"{override.input_line!r} sweeps over {name!r}, which is no axis. The axes are {', '.join(AXES)}."
+                f"{override.input_line!r} sweeps over {name!r}, which is no axis. The axes are {', '.join(AXES)}; to "
+                f"sweep over an option of the trainer, write axes.{name.removeprefix('flags.')}=a,b."
             )
         else:
             plain.append(override)
-    return axes, plain
+    return axes, options, plain
+
+
+def _axis_name(name: str) -> str:
+    return _ALIASES.get(name, name)
+
+
+def _option_values(override: Override) -> tuple[Option, ...]:
+    """The values of a further axis, given as `a,b`, as a range, or as a list."""
+    if override.is_discrete_sweep() and not isinstance(override.value(), Glob):
+        return _options(override.key_or_group, list(override.sweep_iterator(Transformer.identity)))
+    return _options(override.key_or_group, override.value())
+
+
+def _options(axis: str, value: object) -> tuple[Option, ...]:
+    """Plain values, each a scalar or a list of scalars; Hydra's quoted strings are unwrapped."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise GridError(f"The axis {axis!r} is empty; give at least one value, or leave it out.")
+    return tuple(_scalars(axis, item) if isinstance(item, list) else _scalars(axis, [item])[0] for item in values)
+
+
+def _option_axes(axes: Mapping[str, Any]) -> dict[str, tuple[Option, ...]]:
+    """The further axes of a config file."""
+    return {axis: _options(f"axes.{axis}", _swept(axis, value)) for axis, value in flat_options(dict(axes)).items()}
+
+
+def _config_axis(axis: str, config: Mapping[str, Any]) -> list[Scalar]:
+    """The values of an axis that only the config files give, under its name or another name of it."""
+    for name in _ALIASES:
+        if _ALIASES[name] == axis and config.get(name) is not None:
+            if config.get(axis) != "default":
+                raise GridError(f"{axis} is given twice, also as {name}, which is another name of it; keep one.")
+            return _axis_values(axis, config[name])
+    return _axis_values(axis, config.get(axis))
+
+
+def _method_seeds(bases: Sequence[SweepSettings]) -> dict[str, tuple[Scalar, ...]]:
+    """The seeds of single methods.
+
+    Raises:
+        UnknownNameError: a method that is not in the sweep.
+    """
+    methods = [base.method.name for base in bases]
+    for method in bases[0].method_seeds:
+        if method not in methods:
+            raise UnknownNameError("method", method, methods, where="method_seeds")
+    return {method: tuple(_axis_values("seed", values)) for method, values in bases[0].method_seeds.items()}
+
+
+def _extra_product(
+    entry: Mapping[str, Any], main: Product, composer: _Composer, suites: Sequence[str], methods: Sequence[str]
+) -> Product:
+    """The cells that one entry of `extra` adds; for an axis that it does not name, the sweep's own values."""
+    rule = _rule(entry, "extra")
+    for axis in rule:
+        if axis not in AXES and axis not in main.options:
+            raise UnknownNameError("axis", axis, [*AXES, *main.options], where="extra")
+    pairs = [
+        composer.pair(suite, method)
+        for suite in composer.expand("suite", rule.get("suite", suites))
+        for method in composer.expand("method", rule.get("method", methods))
+    ]
+    return Product(
+        bases=tuple(checked(SweepSettings, composer.with_own_parts(config)) for config in pairs),
+        tasks=_plain_values(rule, "task", main.tasks),
+        train_ratios=_plain_values(rule, "train_ratio", main.train_ratios),
+        seeds=_plain_values(rule, "seed", main.seeds),
+        method_seeds={} if "seed" in rule else main.method_seeds,
+        options={axis: rule.get(axis, values) for axis, values in main.options.items()},
+    )
+
+
+def _plain_values(rule: Rule, axis: str, default: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+    return tuple(_scalars(axis, list(rule[axis]))) if axis in rule else default
+
+
+def _rule(entry: Mapping[str, Any], where: str) -> Rule:
+    """Values by axis, of one entry of `only`, `exclude` or `extra`."""
+    if not entry:
+        raise GridError(f"{where} holds an empty entry; expected values by axis, as {{task: dmc_walker_walk}}.")
+    return {
+        _axis_name(axis): _options(f"{where}.{axis}", _swept(_axis_name(axis), value))
+        for axis, value in flat_options(dict(entry)).items()
+    }
+
+
+def _swept(axis: str, value: object) -> object:
+    """A value of a config file, where the string of an axis may hold sweep syntax."""
+    is_sweep = isinstance(value, str) and ("," in value or re.match(r"(range|choice)\(", value))
+    if not is_sweep:
+        return value
+    override = _parse([f"{axis if axis in AXES else 'axes.x'}={value}"])[0]
+    return list(override.sweep_iterator(Transformer.identity)) if override.is_discrete_sweep() else override.value()
 
 
 def _override_values(override: Override) -> list[Scalar]:
@@ -264,10 +405,13 @@ def _axis_values(axis: str, value: object) -> list[Scalar]:
 def _sweeper_params(outer: DictConfig) -> dict[str, list[Scalar]]:
     params = OmegaConf.to_container(outer.hydra.sweeper.get("params") or OmegaConf.create({}))
     assert isinstance(params, dict), type(params)
-    for axis in params:
+    values: dict[str, list[Scalar]] = {}
+    for name, value in params.items():
+        axis = _axis_name(str(name))
         if axis not in AXES:
-            raise UnknownNameError("axis", axis, AXES, where="hydra.sweeper.params")
-    return {str(axis): _axis_values(str(axis), value) for axis, value in params.items()}
+            raise UnknownNameError("axis", name, AXES, where="hydra.sweeper.params")
+        values[axis] = _axis_values(axis, value)
+    return values
 
 
 def _line(override: Override) -> str:

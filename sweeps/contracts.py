@@ -55,9 +55,14 @@ def ratio_text(train_ratio: float) -> str:
     return repr(int(train_ratio)) if float(train_ratio).is_integer() else repr(float(train_ratio))
 
 
-def label_of(method: str, train_ratio: float | None) -> str:
-    """The label of a method whose ratio the sweep sets (`dreamerv3_tr512`) or leaves alone (`dreamerv3`)."""
-    return method if train_ratio is None else f"{method}_tr{ratio_text(train_ratio)}"
+def label_of(method: str, train_ratio: float | None, options: str = "") -> str:
+    """The label of a method whose ratio the sweep sets (`dreamerv3_tr512`) or leaves alone (`dreamerv3`).
+
+    Args:
+        options: names the values of further axes (`_horizon100`, see sweeps/option_axes.py).
+    """
+    ratio = "" if train_ratio is None else f"_tr{ratio_text(train_ratio)}"
+    return f"{method}{ratio}{options}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -67,7 +72,7 @@ class RunKey:
     suite: str
     #: As published, for example `dmc_ball_in_cup_catch`; the trainer's flag may differ.
     task: str
-    #: The method, followed by `_tr<ratio>` where the sweep sets the ratio.
+    #: The method, followed by `_tr<ratio>` where the sweep sets the ratio, and by the values of further axes.
     label: str
     seed: int
 

@@ -3,8 +3,9 @@
 Every model refuses keys it does not know; `checked` turns the refusal into words.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -15,6 +16,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from sweeps.contracts import Option, Scalar
@@ -26,7 +28,23 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _spelled_out(names: object) -> object:
+    """Let `bsuite_catch/{0..19}` stand for twenty names."""
+    if not isinstance(names, list):
+        return names
+    spelled: list[object] = []
+    for name in names:
+        span = re.search(r"\{(\d+)\.\.(\d+)\}", name) if isinstance(name, str) else None
+        if span is None:
+            spelled.append(name)
+        else:
+            numbers = range(int(span[1]), int(span[2]) + 1)
+            spelled.extend(f"{name[: span.start()]}{number}{name[span.end() :]}" for number in numbers)
+    return spelled
+
+
 Steps = Annotated[PositiveInt, BeforeValidator(_whole)]
+Tasks = Annotated[list[str], Field(min_length=1), BeforeValidator(_spelled_out)]
 Axis = Scalar | list[Scalar]
 
 
@@ -36,16 +54,37 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+class Evaluation(Settings):
+    """How a curve becomes the number of a published table."""
+
+    #: The published budget in environment frames.
+    frames: Steps
+    #: Environment frames from which the final score is averaged, first and last; null where nothing is published.
+    window: tuple[Annotated[int, BeforeValidator(_whole)], Steps] | None = None
+    #: Names the scores that stand for 0 and 1 on each task; null where scores are reported as they are.
+    normaliser: str | None = None
+    #: What is reported over the tasks, the headline first.
+    aggregate: list[Literal["mean", "median", "capped_mean"]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _window_has_a_length(self) -> Self:
+        if self.window is not None and self.window[0] >= self.window[1]:
+            raise ValueError(f"the window must end after it begins, not be {list(self.window)}")
+        return self
+
+
 class Suite(Settings):
     """A suite: its tasks and the official settings that go with it."""
 
     name: str
-    #: Task names as published.
-    tasks: list[str]
+    #: Task names as published; `{0..19}` in a name stands for the numbers from 0 to 19.
+    tasks: Tasks
     #: Published task name -> the trainer's `--task` flag, where the two differ.
     trainer_tasks: dict[str, str] = Field(default_factory=dict)
     #: Blocks of the trainer's config file.
     configs: list[str] = Field(default_factory=list)
+    #: Further trainer options, by flag name without dashes; those of the method and of the sweep override them.
+    flags: dict[str, Any] = Field(default_factory=dict)
     #: Budget in policy steps.
     steps: Steps
     #: Environment frames per policy step.
@@ -55,6 +94,14 @@ class Suite(Settings):
     batch_size: PositiveInt = 16
     batch_length: PositiveInt = 64
     replay_context: int = 1
+    #: The model that the official config takes, as a method names it.
+    size: str = ""
+    #: Height, width and channels of the image in an observation; null where there is none.
+    image: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
+    #: How its results are reported; null for a suite that nobody publishes.
+    evaluation: Evaluation | None = None
+    #: What a user should know before launching it; shown as a warning.
+    caveat: str = ""
 
 
 class Method(Settings):
@@ -67,6 +114,12 @@ class Method(Settings):
     configs: list[str] = Field(default_factory=list)
     #: Further trainer options, by flag name without dashes.
     flags: dict[str, Any] = Field(default_factory=dict)
+    #: Trainer options of its own, over those of the sweep; with another `adapter`, over that one's defaults.
+    trainer: dict[str, Any] = Field(default_factory=dict)
+    #: What an attempt of it holds, over what the sweep says.
+    resources: dict[str, Any] = Field(default_factory=dict)
+    #: Environment variables, over those of the trainer.
+    environ: dict[str, Any] = Field(default_factory=dict)
 
 
 class ResourceSettings(Settings):
@@ -89,6 +142,8 @@ class ClusterSettings(Settings):
     #: For `local` and `process`: how much of this machine to use; null for all of it.
     cpus: PositiveFloat | None = None
     gpus: NonNegativeFloat | None = None
+    #: Memory of one GPU, for the plan's warnings; null where it is not known.
+    gpu_memory_gb: PositiveFloat | None = None
     #: Ray namespace in which attempts are named.
     namespace: str = "dreamsweep"
     #: Seconds between two looks at a running attempt.
@@ -115,7 +170,23 @@ class SweepSettings(Settings):
     method: Method
     task: Axis
     train_ratio: Axis
+    #: Another name of train_ratio: the paper's.
+    replay_ratio: Axis | None = None
     seed: Axis
+    #: Further axes: values by trainer option, which become part of the label.
+    axes: dict[str, Any] = Field(default_factory=dict)
+    #: Groups of axes that advance together instead of forming a product.
+    zip: list[list[str]] = Field(default_factory=list)
+    #: The cells of the product to keep, each rule as values by axis; empty for all.
+    only: list[dict[str, Any]] = Field(default_factory=list)
+    #: The cells of the product to leave out, as rules of the same form.
+    exclude: list[dict[str, Any]] = Field(default_factory=list)
+    #: Further cells: values by axis; what an entry does not name is as in the rest of the sweep.
+    extra: list[dict[str, Any]] = Field(default_factory=list)
+    #: Seeds of single methods, by method, in place of `seed`.
+    method_seeds: dict[str, Axis] = Field(default_factory=dict)
+    #: Whether the plan's warnings are errors.
+    strict: bool = False
     #: Budget in policy steps; null for the suite's.
     steps: Steps | None = None
     #: Further trainer options for every run, applied last.
@@ -171,5 +242,7 @@ def checked(model: type[_Checked], values: Mapping[str, Any], *, where: str = ""
 
 def _fields(model: Any, path: Sequence[str]) -> list[str]:
     for part in path:
-        model = model.model_fields[part].annotation
+        annotation = model.model_fields[part].annotation
+        # An optional record is a union with None.
+        model = next((kind for kind in get_args(annotation) if hasattr(kind, "model_fields")), annotation)
     return list(model.model_fields)
