@@ -94,7 +94,8 @@ class Node:
         for name, amount in room.resources.custom.items():
             self.custom[name] = self.custom.get(name, 0.0) - sign * amount
         for gpu in room.gpus:
-            self.gpus[gpu] -= sign * min(1.0, room.resources.gpus)
+            if gpu < len(self.gpus):  # the node may have come back with fewer
+                self.gpus[gpu] -= sign * min(1.0, room.resources.gpus)
 
 
 _EPSILON = 1e-6
