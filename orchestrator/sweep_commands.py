@@ -1,6 +1,7 @@
 """The commands that take a grid: `plan` and `run`."""
 
 import argparse
+import gc
 import json
 import sys
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ class _Sweep:
 
 def plan(arguments: argparse.Namespace) -> int:
     """Print what a sweep would do."""
+    gc.disable()  # the process ends with the plan, and of a million cells none is garbage
     sweep = _compose(arguments, is_for_launch=False)
     if arguments.cfg:
         print(sweep.config.text, end="")

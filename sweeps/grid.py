@@ -215,8 +215,10 @@ class _Seen:
     """The cells of the grid so far, to refuse those that come again."""
 
     def __init__(self) -> None:
-        self._blocks: dict[tuple[object, ...], list[Block]] = {}
+        self._blocks: dict[tuple[object, ...], tuple[Block, ...]] = {}
         self._labels: dict[tuple[str, str], tuple[object, ...]] = {}
+        #: Numbers in place of methods, ratios and flags: there may be a million cells.
+        self._variants: dict[tuple[object, ...], int] = {}
 
     def add(self, block: Block) -> None:
         """Take note of a block.
@@ -231,13 +233,13 @@ class _Seen:
                 f"Two different cells of the suite {key.suite!r} would both have the label {key.label!r}; give the "
                 f"methods, or the values of the axes, names that stay different in a label."
             )
-        others = self._blocks.setdefault((key.suite, key.task, *variant), [])
-        others.append(block)
-        owners = [(seed, other) for other in others for seed in other.seeds]
-        if len({seed for seed, _ in owners}) == len(owners):
+        cell = (key.suite, key.task, self._variants.setdefault(variant, len(self._variants)))
+        others = self._blocks.get(cell, ())
+        self._blocks[cell] = (*others, block)
+        if not others and len(set(block.seeds)) == len(block.seeds):
             return
         known: dict[int, Block] = {}
-        for seed, other in owners:
+        for seed, other in ((seed, other) for other in (*others, block) for seed in other.seeds):
             if seed in known:
                 raise GridError(
                     f"The run {replace(key, seed=seed)} is planned twice (also as "
