@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from aggregation.arrow_columns import numbers, texts
 from aggregation.run_files import RunCard
 from aggregation.run_reader import Reading
 from aggregation.schema import EMPTY_SCORES, SCORES
@@ -237,7 +238,7 @@ def filter_file(path: Path, rules: Rules) -> dict[str, Kept]:
                 _add(left.setdefault(run, Kept()), kept)
             dropped += int(np.count_nonzero(~stays))
             if stays.any():
-                later.write(table.filter(pa.array(stays)))
+                later.write(table.filter(_mask(stays)))
     if dropped:
         later.close()
     else:
@@ -246,7 +247,7 @@ def filter_file(path: Path, rules: Rules) -> dict[str, Kept]:
 
 
 def _holds(file: pq.ParquetFile, rules: Rules) -> bool:
-    wanted = pa.array(sorted(rules))
+    wanted = texts(sorted(rules))
     return any(
         pc.any(pc.is_in(file.read_row_group(group, columns=["run"]).column("run").cast(pa.string()), wanted)).as_py()
         for group in range(file.num_row_groups)
@@ -266,7 +267,7 @@ def _staying(table: pa.Table, rules: Rules) -> "tuple[np.ndarray[tuple[int], np.
         if not len(rows):
             continue
         limits = rules[run]
-        part = table.take(pa.array(rows))
+        part = table.take(numbers(rows, pa.int64()))
         steps = part.column("step").to_numpy()
         if limits is None:
             good = np.zeros(len(rows), np.bool_)
@@ -290,25 +291,30 @@ def _add(total: Kept, part: Kept) -> None:
 
 def _table(card: RunCard, reading: Reading) -> pa.Table:
     rows = len(reading.steps)
-    zeros = pa.array(np.zeros(rows, np.int32))
+    zeros = np.zeros(rows, np.int32)
 
     def word(text: str) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(zeros, pa.array([text]))
+        return pa.DictionaryArray.from_arrays(numbers(zeros, pa.int32()), texts([text]))
 
-    ratio = card.train_ratio
-    lengths = reading.lengths
+    ratio, lengths = card.train_ratio, reading.lengths
+    has_length = None if lengths is None else np.isfinite(lengths)
     return pa.Table.from_arrays(
         [
             word(card.key.suite),
             word(card.method),
-            pa.nulls(rows, pa.float64()) if ratio is None else pa.array(np.full(rows, ratio)),
-            pa.array(np.full(rows, card.key.seed, np.int32)),
-            pa.array(reading.attempts),
-            pa.array(reading.steps),
-            # from_pandas turns NaN into null
-            pa.array(reading.scores, from_pandas=reading.non_finite > 0),
-            pa.nulls(rows, pa.int64()) if lengths is None else pa.array(lengths, from_pandas=True).cast(pa.int64()),
+            pa.nulls(rows, pa.float64()) if ratio is None else numbers(np.full(rows, ratio), pa.float64()),
+            numbers(np.full(rows, card.key.seed, np.int32), pa.int32()),
+            numbers(reading.attempts, pa.int32()),
+            numbers(reading.steps, pa.int64()),
+            numbers(reading.scores, pa.float64(), valid=~np.isnan(reading.scores) if reading.non_finite else None),
+            pa.nulls(rows, pa.int64())
+            if lengths is None or has_length is None
+            else numbers(np.where(has_length, lengths, 0).astype(np.int64), pa.int64(), valid=has_length),
             word(str(card.key)),
         ],
         schema=SCORES,
     )
+
+
+def _mask(stays: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> pa.Array:
+    return pa.Array.from_buffers(pa.bool_(), len(stays), [None, pa.py_buffer(np.packbits(stays, bitorder="little"))])

@@ -25,7 +25,8 @@ BLOCK_BYTES = 1 << 19
 LONG_LINE_BYTES = 1 << 24
 #: A record is looked for across the seam of two windows of a long line up to this size.
 _OVERLAP_BYTES = 1 << 16
-_SAMPLE_LINES = 16
+#: Complete lines within these may become the template.
+_SAMPLE_BYTES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ class _BlockReader:
         return found
 
     def _sampled(self, block: bytes) -> Template | None:
-        for line in block.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]:
+        for line in block[:_SAMPLE_BYTES].split(b"\n")[:-1]:
             records, fault = records_of(line, self.form)
             if fault is None and len(records) == 1 and records[0].position == 0:
                 template = Template.from_line(line, self.form)

@@ -38,7 +38,8 @@ class RunCard:
     gpus: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"key": str(self.key)}
+        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return record | {"key": str(self.key), "form": asdict(self.form)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:

@@ -7,7 +7,7 @@ stretch supersedes the earlier one: each segment keeps the rows below its cut, w
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -80,7 +80,7 @@ class Segment:
     resumed_frame: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:

@@ -64,7 +64,13 @@ class RunState:
         return Path(self.folder) / (self.log or self.card.form.file)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"card": self.card.to_json()}
+        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        for name in ("card_stamp", "log_stamp", "attempts_stamp"):
+            record[name] = None if record[name] is None else asdict(record[name])
+        return record | {
+            "card": self.card.to_json(),
+            "segments": [segment.to_json() for segment in self.segments],
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:

@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from aggregation.arrow_columns import numbers, table
 from aggregation.record import Fault
 from aggregation.schema import FAULTS, RUNS
 from aggregation.seams import gap_frames
@@ -18,7 +20,7 @@ _SECONDS_PER_HOUR = 3600
 
 def runs_table(states: Iterable[RunState]) -> pa.Table:
     """One row per run, in the order of their keys."""
-    return pa.Table.from_pylist([_run_row(state) for state in sorted(states, key=lambda each: each.card.key)], RUNS)
+    return table([_run_row(state) for state in sorted(states, key=lambda each: each.card.key)], RUNS)
 
 
 def faults_table(
@@ -37,23 +39,20 @@ def faults_table(
     """
     kept = FAULTS.empty_table()
     if earlier is not None:
-        stays = pa.array([run in states and run not in anew for run in earlier.column("run").to_pylist()], pa.bool_())
-        kept = earlier.filter(stays)
-    columns: dict[str, list[object]] = {name: [] for name in FAULTS.names}
+        stays = [run in states and run not in anew for run in earlier.column("run").to_pylist()]
+        kept = earlier.take(numbers(np.flatnonzero(stays), pa.int64()))
+    rows = []
     for run in sorted(fresh):
-        path = str(states[run].path)
-        for fault in fresh[run]:
-            row = {"run": run, "path": path}
-            for name in FAULTS.names:
-                columns[name].append(row[name] if name in row else getattr(fault, name))
-    table = pa.concat_tables([kept, pa.table(columns, FAULTS)])
-    order = pc.sort_indices(table, sort_keys=[("run", "ascending"), ("line", "ascending"), ("offset", "ascending")])
-    return table.take(order)
+        place = {"run": run, "path": str(states[run].path)}
+        rows += [place | {name: getattr(fault, name) for name in FAULTS.names[2:]} for fault in fresh[run]]
+    whole = pa.concat_tables([kept, table(rows, FAULTS)])
+    order = pc.sort_indices(whole, sort_keys=[("run", "ascending"), ("line", "ascending"), ("offset", "ascending")])
+    return whole.take(order)
 
 
-def write_table(table: pa.Table, path: Path) -> None:
+def write_table(content: pa.Table, path: Path) -> None:
     """Write a table and make it durable."""
-    pq.write_table(table, path, compression="zstd")
+    pq.write_table(content, path, compression="zstd")
     with path.open("rb") as file:
         os.fsync(file.fileno())
 

@@ -1,18 +1,17 @@
 """The fast reader of ordinary log lines: a whole block at once, in numpy and Arrow.
 
 Nearly every line of a log has one shape, such as `{"step": <int>, "episode/score": <number>}`. A template holds the
-bytes between the numbers of one sample line. A block is checked against it with 8-byte compares, stripped down to
-its digits, and converted by Arrow's CSV reader. Lines that differ in any way are left to record.py.
+bytes between the numbers of one sample line. A block is checked against it with 8-byte compares, and the numbers
+between are converted by Arrow where they stand. Lines that differ in any way are left to record.py.
 """
 
 import json
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 from numpy.typing import NDArray
 
 from aggregation.log_format import LogFormat
@@ -41,6 +40,11 @@ class Lines:
     steps: Ints
     scores: Floats
     lengths: Floats | None
+
+    def only(self, good: Mask) -> "Lines":
+        """The lines where `good` holds."""
+        lengths = None if self.lengths is None else self.lengths[good]
+        return Lines(self.index[good], self.starts[good], self.steps[good], self.scores[good], lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,102 +84,109 @@ class Template:
 
     def read(self, block: bytes) -> Lines:
         """Read the lines of `block` that have exactly this shape. `block` ends with a newline."""
-        starts, ends = _line_bounds(block)
-        index = np.arange(len(starts))
-        good = self._fitting(block, starts, ends)
-        origin = starts
+        scan = _Scan.of(block)
+        good = self._fitting(scan)
+        index, origin = np.arange(len(scan.starts)), scan.starts
         if not good.all():
-            index, origin = index[good], starts[good]
-            block = _joined(block, starts, ends, good)
-            starts, ends = _line_bounds(block) if block else (starts[:0], ends[:0])
+            index, origin = index[good], origin[good]
+            scan = _Scan.of(_joined(scan, good))
         if not len(index):
             return self._nothing()
-        return self._converted(block, starts, ends, index, origin)
+        return self._converted(scan, index, origin)
 
     def _nothing(self) -> Lines:
         none = np.empty(0, np.int64)
         return Lines(none, none, none, np.empty(0), None)
 
-    def _fitting(self, block: bytes, starts: Ints, ends: Ints) -> Mask:
+    def _fitting(self, scan: "_Scan") -> Mask:
         """Which lines hold this template's texts and nothing but digits, points and signs between them."""
         numbers = len(self.texts) - 1
-        data = np.frombuffer(block, np.uint8)
-        commas = np.flatnonzero(data == _COMMA)
+        starts, ends, commas = scan.starts, scan.ends, scan.commas
         good = np.ones(len(starts), np.bool_)
         if len(commas) != len(starts) * (numbers - 1) or not _inside(commas, starts, ends, numbers - 1):
-            good = np.diff(np.searchsorted(commas, ends), prepend=0) == numbers - 1
-            commas = commas[np.repeat(good, np.diff(np.searchsorted(commas, ends), prepend=0))]
-        marks = np.zeros((len(starts), max(numbers - 1, 1)), np.int64)
-        marks[good, : numbers - 1] = commas.reshape(-1, numbers - 1) if numbers > 1 else 0
-        beyond = max(map(len, self.texts)) + 8
-        padded = block + bytes(beyond)  # so that a compare may look past the last line
-        words = np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
-        last = ends - len(self.texts[-1])
-        places = [starts, *(marks[:, column] for column in range(numbers - 1)), last]
+            per_line = np.diff(np.searchsorted(commas, ends), prepend=0)
+            good = per_line == numbers - 1
+            commas = commas[np.repeat(good, per_line)]
+        marks = np.zeros((len(starts), numbers - 1), np.int64)
+        marks[good] = commas.reshape(-1, numbers - 1)
+        places = [starts, *(marks[:, column] for column in range(numbers - 1)), ends - len(self.texts[-1])]
         for number in range(numbers):
             # Each number has at least one character before the next text begins.
             good &= places[number + 1] > places[number] + len(self.texts[number])
+        words = scan.words(beyond=max(map(len, self.texts)))
+        is_whole = bool(good.all())
         for place, text in zip(places, self.texts, strict=True):
-            good &= _matches(words, np.where(good, place, 0) if not good.all() else place, text)
+            good &= _matches(words, place if is_whole else np.where(good, place, 0), text)
         removed = sum(len(text.translate(None, _KEPT)) for text in self.texts)
-        if good.all() and len(block) - len(block.translate(None, _REMOVED)) == removed * len(starts):
+        if good.all() and len(scan.block) - scan.kept == removed * len(starts):
             return good
-        kept = np.concatenate([[0], np.cumsum(_IS_KEPT[data])])
+        kept = np.concatenate([[0], np.cumsum(_IS_KEPT[scan.data])])
         fits: Mask = good & (ends - starts - (kept[ends] - kept[starts]) == removed)
         return fits
 
-    def _converted(self, block: bytes, starts: Ints, ends: Ints, index: Ints, origin: Ints) -> Lines:
+    def _converted(self, scan: "_Scan", index: Ints, origin: Ints) -> Lines:
         """Convert a block in which every line fits."""
         numbers = len(self.texts) - 1
-        names = [str(number) for number in range(numbers)]
-        types = {name: pa.float64() for name in names} | {names[self.step]: pa.int64()}
+        commas = scan.commas.reshape(len(index), numbers - 1)
+        # By line: its start, then the start and the end of each number.
+        bounds = np.empty((len(index), 2 * numbers + 1), np.int32)
+        bounds[:, 0] = scan.starts
+        bounds[:, 1] = scan.starts + len(self.texts[0])
+        for number in range(numbers - 1):
+            bounds[:, 2 * number + 2] = commas[:, number]
+            bounds[:, 2 * number + 3] = commas[:, number] + len(self.texts[number + 1])
+        bounds[:, -1] = scan.ends - len(self.texts[-1])
         try:
-            table = pyarrow.csv.read_csv(
-                pa.py_buffer(block.translate(None, _REMOVED)),
-                read_options=pyarrow.csv.ReadOptions(
-                    column_names=names, use_threads=False, block_size=max(len(block), 1)
-                ),
-                parse_options=pyarrow.csv.ParseOptions(quote_char=False, ignore_empty_lines=False),
-                convert_options=pyarrow.csv.ConvertOptions(column_types=types, null_values=[]),
-            )
+            columns = [
+                _numbers(scan.block, bounds, number, pa.int64() if number == self.step else pa.float64())
+                for number in range(numbers)
+            ]
         except pa.ArrowInvalid:
             return self._nothing()  # some line holds no number at all: record.py tells which
-        columns = [table.column(number).combine_chunks().to_numpy() for number in range(numbers)]
-        data = np.frombuffer(block, np.uint8)
-        commas = np.flatnonzero(data == _COMMA).reshape(len(starts), numbers - 1)
-        begins = [starts + len(self.texts[0])]
-        begins += [commas[:, number] + len(self.texts[number + 1]) for number in range(numbers - 1)]
-        limits = [*(commas[:, number] for number in range(numbers - 1)), ends - len(self.texts[-1])]
-        good = np.ones(len(starts), np.bool_)
-        for number, (begin, limit) in enumerate(zip(begins, limits, strict=True)):
+        good = np.ones(len(index), np.bool_)
+        for number in range(numbers):
+            begin, limit = bounds[:, 2 * number + 1], bounds[:, 2 * number + 2]
             if number == self.step:
                 good &= _canonical_ints(columns[number], limit - begin)
             else:
-                good &= _canonical_floats(data, columns[number], begin, limit)
+                good &= _canonical_floats(scan.data, columns[number], begin, limit)
         length = None if self.length is None else columns[self.length]
         if length is not None:
             good &= (length >= 0) & (length <= 2**53) & (length == np.floor(length))
-        if good.all():
-            return Lines(index, origin, columns[self.step], columns[self.score], length)
-        return Lines(
-            index[good],
-            origin[good],
-            columns[self.step][good],
-            columns[self.score][good],
-            None if length is None else length[good],
-        )
+        lines = Lines(index, origin, columns[self.step], columns[self.score], length)
+        return lines if good.all() else lines.only(good)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """A block and the places in it that matter."""
+
+    block: bytes
+    data: NDArray[np.uint8]
+    #: Offset of the first byte of each line, shape [lines].
+    starts: Ints
+    #: Offset of each newline, shape [lines].
+    ends: Ints
+    commas: Ints
+    #: Bytes that may belong to a number, commas and newlines included.
+    kept: int
+
+    @classmethod
+    def of(cls, block: bytes) -> Self:
+        data = np.frombuffer(block, np.uint8)
+        ends = np.flatnonzero(data == _NEWLINE)
+        starts = np.empty_like(ends)
+        starts[:1] = 0
+        starts[1:] = ends[:-1] + 1
+        return cls(block, data, starts, ends, np.flatnonzero(data == _COMMA), len(block.translate(None, _REMOVED)))
+
+    def words(self, *, beyond: int) -> NDArray[np.uint64]:
+        """The eight bytes from each offset on; zeros behind the block, as far as `beyond`."""
+        padded = self.block + bytes(beyond + 8)
+        return np.ndarray((len(padded) - 7,), "<u8", padded, 0, (1,))
 
 
 _IS_KEPT = np.isin(np.arange(256), list(_KEPT))
-
-
-def _line_bounds(block: bytes) -> tuple[Ints, Ints]:
-    """Offset of the first byte and of the newline of each line."""
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _NEWLINE)
-    starts = np.empty_like(ends)
-    starts[:1] = 0
-    starts[1:] = ends[:-1] + 1
-    return starts, ends
 
 
 def _inside(commas: Ints, starts: Ints, ends: Ints, per_line: int) -> bool:
@@ -183,12 +194,36 @@ def _inside(commas: Ints, starts: Ints, ends: Ints, per_line: int) -> bool:
     return per_line == 0 or bool((table[:, 0] > starts).all() and (table[:, -1] < ends).all())
 
 
-def _joined(block: bytes, starts: Ints, ends: Ints, good: Mask) -> bytes:
+def _joined(scan: _Scan, good: Mask) -> bytes:
     """The good lines of a block, one after the other."""
     edges = np.flatnonzero(np.diff(good, prepend=False, append=False))
-    return b"".join(
-        block[starts[first] : ends[last - 1] + 1] for first, last in zip(edges[::2], edges[1::2], strict=True)
+    pairs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    return b"".join(scan.block[scan.starts[first] : scan.ends[last - 1] + 1] for first, last in pairs)
+
+
+def _numbers(block: bytes, bounds: NDArray[np.int32], number: int, kind: pa.DataType) -> NDArray[Any]:
+    """The numbers at one place of each line, converted by Arrow, shape [lines].
+
+    The whole block stands as one Arrow array of texts, cut at every bound; all but the wanted ones are null, and
+    nulls are not converted. Nothing is copied on the way.
+
+    Args:
+        block: The lines.
+        bounds: By line, its start and both ends of each number, shape [lines, 2 * numbers + 1].
+        number: Which of them.
+        kind: int64 or float64.
+    """
+    wanted = np.zeros(bounds.shape, np.bool_)
+    wanted[:, 2 * number + 1] = True
+    offsets = np.append(bounds.ravel(), np.int32(len(block)))
+    texts = pa.Array.from_buffers(
+        pa.string(),
+        bounds.size,
+        [pa.py_buffer(np.packbits(wanted.ravel(), bitorder="little")), pa.py_buffer(offsets), pa.py_buffer(block)],
     )
+    values = texts.cast(kind)
+    flat = np.frombuffer(values.buffers()[1], np.int64 if pa.types.is_int64(kind) else np.float64, count=bounds.size)
+    return np.ascontiguousarray(flat.reshape(bounds.shape)[:, 2 * number + 1])
 
 
 def _matches(words: NDArray[np.uint64], places: Ints, text: bytes) -> Mask:
@@ -204,14 +239,14 @@ def _matches(words: NDArray[np.uint64], places: Ints, text: bytes) -> Mask:
     return good
 
 
-def _canonical_ints(values: Ints, digits: Ints) -> Mask:
+def _canonical_ints(values: Ints, digits: NDArray[Any]) -> Mask:
     """Integers written as JSON has them: no sign, no leading zero, no overflow."""
     good = (digits >= 1) & (digits <= _MAX_DIGITS)
     canonical: Mask = good & (values >= _LEAST[np.where(good, digits, 0)])
     return canonical
 
 
-def _canonical_floats(data: NDArray[np.uint8], values: Floats, begins: Ints, limits: Ints) -> Mask:
+def _canonical_floats(data: NDArray[np.uint8], values: Floats, begins: NDArray[Any], limits: NDArray[Any]) -> Mask:
     """Finite numbers written as JSON has them: a digit on both sides of the point, no leading zero."""
     head = data[begins]
     negative = head == _MINUS

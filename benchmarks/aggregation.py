@@ -1,0 +1,183 @@
+"""Collecting scores: dreamsweep against plot.py's own load and bin, and against plain DuckDB, on one input in one run.
+
+    python benchmarks/aggregation.py --runs 300 --lines 100000 --plot-py ~/dreamerv3/plot.py
+
+Each contender runs in a process of its own; the page cache is warm for all. Without --plot-py that row is left out.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+_BINS = 30
+_SEEDS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--lines", type=int, default=20_000, help="per run")
+    parser.add_argument("--folders", type=int, default=10_000, help="run folders of the second call with nothing new")
+    parser.add_argument("--plot-py", type=Path, help="plot.py of a DreamerV3 checkout")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    parser.add_argument("--top", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(_timed(options.only, options.top, options.plot_py)))
+        return
+    with tempfile.TemporaryDirectory(prefix="dreamsweep-bench-") as folder:
+        _compare(Path(folder), options)
+
+
+def _compare(top: Path, options: argparse.Namespace) -> None:
+    size = _generate(top / "logs", options.runs, options.lines)
+    print(f"{options.runs} runs, {options.runs * options.lines:,} lines, {size / 1e6:,.0f} MB, {os.cpu_count()} cores")
+    for path in (top / "logs").rglob("scores.jsonl"):
+        path.read_bytes()
+    rows = {}
+    contenders = ["duckdb", "aggregate", "export", "again"]
+    if options.plot_py:
+        contenders.insert(0, "plot_py")
+    for name in contenders:
+        rows[name] = _run(name, top, options)
+    _grow(top / "logs")
+    rows["grown"] = _run("grown", top, options)
+    _generate(top / "many", options.folders, 3)
+    _run("many", top, options)
+    rows["many"] = _run("many", top, options)
+    print(f"{'':34} {'seconds':>8} {'MB/s':>7} {'peak MB':>8}")
+    names = {
+        "plot_py": "plot.py load and bin",
+        "duckdb": "DuckDB COPY to Parquet",
+        "aggregate": "dreamsweep aggregate",
+        "export": f"dreamsweep export, {_BINS} bins",
+        "again": "aggregate, nothing new",
+        "grown": "aggregate, 1 % new in every log",
+        "many": f"nothing new, {options.folders:,} folders",
+    }
+    for name, row in rows.items():
+        rate = f"{size / 1e6 / row['seconds']:7.0f}" if name in ("plot_py", "duckdb", "aggregate") else f"{'':7}"
+        print(f"{names[name]:34} {row['seconds']:8.2f} {rate} {row['peak_mb']:8.0f}")
+    ours = rows["aggregate"]["seconds"]
+    both = ours + rows["export"]["seconds"]
+    if options.plot_py:
+        print(f"aggregate and export are {rows['plot_py']['seconds'] / both:.1f} times as fast as plot.py")
+    print(f"aggregate has {rows['duckdb']['seconds'] / ours:.2f} of plain DuckDB's throughput")
+    print(f"1 % new bytes cost {100 * rows['grown']['seconds'] / ours:.1f} % of the full time")
+
+
+def _run(name: str, top: Path, options: argparse.Namespace) -> dict[str, float]:
+    words = [sys.executable, __file__, "--only", name, "--top", str(top)]
+    if options.plot_py:
+        words += ["--plot-py", str(options.plot_py)]
+    output = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]).stdout
+    return dict(json.loads(output.splitlines()[-1]))
+
+
+def _timed(name: str, top: Path, plot_py: Path | None) -> dict[str, float]:
+    work = _contender(name, top, plot_py)
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def _contender(name: str, top: Path, plot_py: Path | None) -> Callable[[], object]:
+    """What is timed; imports are made before, as for every contender."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    if name == "plot_py":
+        assert plot_py is not None
+        return _plot_py(plot_py, top / "logs")
+    if name == "duckdb":
+        return lambda: _duckdb(top)
+    from aggregation.binning import View
+    from aggregation.collect import collect
+    from aggregation.score_files import export
+
+    if name == "export":
+        return lambda: export(top / "store", view=View(bins=_BINS))
+    if name == "many":
+        return lambda: collect([top / "many"], top / "many_store")
+    return lambda: collect([top / "logs"], top / "store")
+
+
+def _duckdb(top: Path) -> None:
+    import duckdb
+
+    files = f"'{top}/logs/*/*/*/scores.jsonl'"
+    columns = "{step: 'BIGINT', 'episode/score': 'DOUBLE'}"
+    duckdb.connect().execute(
+        f"COPY (SELECT * FROM read_json({files}, format='newline_delimited', columns={columns}, filename=true)) "
+        f"TO '{top}/duckdb.parquet' (FORMAT parquet, COMPRESSION zstd)"
+    )
+
+
+def _plot_py(path: Path, logs: Path) -> Callable[[], object]:
+    sys.path.insert(0, str(path.parent))
+    sys.argv = ["plot.py"]
+    import importlib.util
+    import types
+
+    spec = importlib.util.spec_from_file_location("plot", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    args = types.SimpleNamespace(
+        indirs=[str(logs)],
+        pattern="**/scores.jsonl",
+        methods=".*",
+        tasks=".*",
+        newstyle=False,
+        indir_prefix=False,
+        workers=16,
+        xkeys=["xs", "step"],
+        ykeys=["ys", "episode/score"],
+        ythres=None,
+        xlim=0,
+        binsize=0,
+        bins=_BINS,
+    )
+    return lambda: module.bin_runs(module.load_runs(args), args)
+
+
+def _generate(top: Path, runs: int, lines: int) -> int:
+    """Logs as the trainer writes them: half of the scores whole, half sums of float32."""
+    rng = np.random.default_rng(0)
+    total = 0
+    for run in range(runs):
+        path = top / f"dmc_task{run // _SEEDS}" / "dreamerv3" / str(run % _SEEDS) / "scores.jsonl"
+        path.parent.mkdir(parents=True)
+        steps = np.cumsum(rng.integers(200, 1200, lines)).tolist()
+        scores = rng.normal(300, 100, lines).astype(np.float32).astype(float)
+        scores[::2] = scores[::2].round()
+        text = "".join(
+            f'{{"step": {step}, "episode/score": {score!r}}}\n'
+            for step, score in zip(steps, scores.tolist(), strict=True)
+        )
+        path.write_text(text)
+        total += len(text)
+    return total
+
+
+def _grow(top: Path) -> None:
+    """Append one line for every hundred."""
+    for path in top.rglob("scores.jsonl"):
+        lines = path.read_text().splitlines(keepends=True)
+        last = json.loads(lines[-1])["step"]
+        with path.open("a") as file:
+            for number in range(len(lines) // 100):
+                file.write(f'{{"step": {last + 500 * (number + 1)}, "episode/score": 250.5}}\n')
+
+
+if __name__ == "__main__":
+    main()
