@@ -4,6 +4,7 @@ One writer (the holder of the root's lock) appends and fsyncs before an event ta
 the last line; it is cut off when the journal is opened for writing again, since its event had no effect.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from orchestrator.events import Event, event_from_json, event_to_json
-from sweeps.errors import JournalError
+from sweeps.errors import GridError, JournalError
 
 
 def read_journal(path: Path) -> Iterator[Event]:
@@ -29,7 +30,7 @@ def read_journal(path: Path) -> Iterator[Event]:
                 return
             try:
                 yield event_from_json(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, GridError) as error:
                 raise JournalError(
                     f"{path}:{number} is no event of this version of dreamsweep ({type(error).__name__}: {error}). "
                     f"The journal is written by dreamsweep alone; restore it, or start from a new root= (finished "
@@ -58,16 +59,22 @@ class Journal:
         """Write events and wait until the disk has them.
 
         Raises:
-            OSError: the disk is full or gone; what did not reach it is a torn end at most.
+            OSError: the disk is full or gone; none of the events is in the journal.
         """
         assert self._file is not None, "the journal is not open"
         data = "".join(json.dumps(event_to_json(event)) + "\n" for event in events).encode()
         if not data:
             return
+        size = os.fstat(self._file).st_size
         view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
-        os.fsync(self._file)
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+            os.fsync(self._file)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a torn end at most, which the next opening cuts off
+                os.ftruncate(self._file, size)
+            raise
 
     def _cut_torn_end(self) -> None:
         if not self._path.exists():

@@ -5,6 +5,8 @@ the file is watched for a while, and a holder that does not touch it any more is
 between hosts.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -31,6 +33,7 @@ class RootLock:
         #: How long a holder on another host is watched for a sign of life.
         self._watch_s = watch_s
         self._released = threading.Event()
+        self._record: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         for _ in range(3):
@@ -45,23 +48,24 @@ class RootLock:
                     f"Another orchestrator holds {self._path.parent}: process {holder['pid']} on {holder['host']}, "
                     f"since {holder['since']}. Wait for it, stop it, or give this sweep another root=."
                 )
-            self._discard_stale()
+            self._discard(holder)
         raise RootLockedError(f"Cannot take {self._path}: others take it at the same time. Try again.")
 
     def __exit__(self, *exception: object) -> None:
         self._released.set()
-        self._path.unlink(missing_ok=True)
+        if self._holder() == self._record:  # else another orchestrator took this one for dead
+            self._path.unlink(missing_ok=True)
 
     def _create(self) -> bool:
-        record = {
+        self._record = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": process_start(os.getpid()),
             "since": clock.stamp(clock.now()),
         }
-        own = self._path.with_name(f"{self._path.name}.{record['host']}.{record['pid']}")
+        own = self._path.with_name(f"{self._path.name}.{self._record['host']}.{self._record['pid']}")
         try:
-            own.write_text(json.dumps(record), encoding="utf-8")
+            own.write_text(json.dumps(self._record), encoding="utf-8")
             try:
                 # A hard link appears with its content, all at once, and fails where the name is taken: also on NFS.
                 os.link(own, self._path)
@@ -76,12 +80,14 @@ class RootLock:
         return True
 
     def _holder(self) -> dict[str, Any] | None:
+        unknown = {"host": socket.gethostname(), "pid": 0, "started": "", "since": "an unknown time"}
         try:
-            return dict(json.loads(self._path.read_text(encoding="utf-8")))
+            record = json.loads(self._path.read_text(encoding="utf-8", errors="replace"))
         except FileNotFoundError:
             return None
         except ValueError:
-            return {"host": socket.gethostname(), "pid": 0, "started": "", "since": "an unknown time"}
+            return unknown
+        return record if isinstance(record, dict) and record.keys() >= unknown.keys() else unknown
 
     def _is_alive(self, holder: dict[str, Any]) -> bool:
         if holder["host"] == socket.gethostname():
@@ -100,13 +106,26 @@ class RootLock:
         except FileNotFoundError:
             return None
 
-    def _discard_stale(self) -> None:
-        aside = self._path.with_name(f"{self._path.name}.stale.{os.getpid()}")
+    def _discard(self, holder: dict[str, Any]) -> None:
+        """Remove the lock of a dead holder, and never that of another contender who was faster."""
         try:
-            self._path.rename(aside)
+            file = os.open(self._path, os.O_RDWR)
         except FileNotFoundError:
             return
-        aside.unlink(missing_ok=True)
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks leaves a window of microseconds
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # Only who holds the lock of the very file that still has the name may remove the name.
+            if self._is_at_path(file) and self._holder() == holder:
+                self._path.unlink(missing_ok=True)
+        finally:
+            os.close(file)
+
+    def _is_at_path(self, file: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def _keep_touching(self) -> None:
         while not self._released.wait(_TOUCH_EVERY_S):
