@@ -32,7 +32,10 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
         return texts(values)
     valid = np.array([value is not None for value in values], np.bool_)
-    plain = np.array([0 if value is None else value for value in values], kind.to_pandas_dtype())
+    plain = np.array(
+        [0 if value is None else value for value in values],
+        np.float64 if pa.types.is_floating(kind) else np.int64 if pa.types.is_int64(kind) else np.int32,
+    )
     return numbers(plain, kind, valid=valid)
 
 

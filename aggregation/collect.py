@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow.parquet as pq
 
@@ -106,7 +106,7 @@ def collect(
     """
     held = Store(store)
     with held.locked():
-        collection = _Collection(held, suite, progress or (lambda _done, _total: None), spread or read_here)
+        collection = Collection(held, suite=suite, progress=progress, spread=spread or read_here)
         return collection.run(list(paths))
 
 
@@ -133,7 +133,7 @@ def read_or_tell(task: ReadTask) -> Reading | Unread:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Plan:
+class Plan:
     """What is to be done for one run."""
 
     state: RunState
@@ -143,14 +143,22 @@ class _Plan:
     is_anew: bool
     bytes: int
 
+    @classmethod
+    def of_reference(cls, state: RunState) -> Self:
+        """A run whose rows are at hand; nothing is read for it."""
+        task = ReadTask(path=state.path, form=state.card.form, seams=None)
+        return cls(state=state, task=task, is_anew=True, bytes=0)
 
-class _Collection:
+
+class Collection:
     """One collection, from the published generation to the next."""
 
-    def __init__(self, store: Store, suite: str | None, progress: Progress, spread: Spread) -> None:
+    def __init__(
+        self, store: Store, *, spread: Spread, suite: str | None = None, progress: Progress | None = None
+    ) -> None:
         self._store = store
         self._suite = suite
-        self._progress = progress
+        self._progress = progress or (lambda _done, _total: None)
         self._spread = spread
         self._before = _load(store.current())
         # The files of a dataset whose state cannot be read are not carried over: everything is read again.
@@ -165,15 +173,31 @@ class _Collection:
         gone = self._gone(found)
         changed = [plan for plan in plans if plan is not None]
         if changed or gone or self._store.current() is None:
-            generation = self._store.begin()
-            try:
-                self._write(generation, changed, gone)
-                self._store.publish(generation)
-            except BaseException:
-                self._store.discard(generation)
-                raise
-            self._summary.is_changed = True
+            self._publish(changed, gone)
         return self._summed(found)
+
+    def add(self, plans: list[Plan]) -> Summary:
+        """Put runs beside those that are there, which stay as they are."""
+        self._after.suite = self._before.suite
+        self._after.runs = dict(self._before.runs)
+        for plan in plans:
+            before = self._before.runs.get(plan.state.key)
+            if before is not None and not before.is_reference:
+                raise LogError(_taken(plan.state, before))
+            plan.is_anew = before is not None
+            self._after.runs[plan.state.key] = plan.state
+        self._publish(plans, [])
+        return self._summed(Discovery())
+
+    def _publish(self, plans: list[Plan], gone: list[RunState]) -> None:
+        generation = self._store.begin()
+        try:
+            self._write(generation, plans, gone)
+            self._store.publish(generation)
+        except BaseException:
+            self._store.discard(generation)
+            raise
+        self._summary.is_changed = True
 
     def _discover(self, paths: list[Path]) -> Discovery:
         known = {}
@@ -184,13 +208,15 @@ class _Collection:
             raise LogError(_nothing_found(paths, found.unusable))
         return found
 
-    def _plan(self, log: RunLog) -> _Plan | None:
+    def _plan(self, log: RunLog) -> Plan | None:
         """What to do for a run; None where nothing changed, and its state is carried over."""
         key = str(log.card.key)
         before = self._before.runs.get(key)
         if before is not None and _is_same(before, log):
             self._after.runs[key] = before
             return None
+        if before is not None and before.is_reference:
+            raise LogError(_taken(before, before, folder=log.folder))
         attempts = read_attempts(log.attempts_path) if log.card.is_launched else []
         seams = _seams(log, attempts)
         is_over = log.is_done or bool(attempts and attempts[-1].ended_at is not None)
@@ -227,7 +253,7 @@ class _Collection:
                 is_over=is_over,
             )
             size = max((log.log_stamp.size if log.log_stamp else 0) - state.offset, 0)
-        return _Plan(state=state, task=task, is_anew=before is not None and not goes_on, bytes=size)
+        return Plan(state=state, task=task, is_anew=before is not None and not goes_on, bytes=size)
 
     def _gone(self, found: Discovery) -> list[RunState]:
         """Runs of the earlier dataset that are no longer there; references and what lies in unreadable folders stay."""
@@ -242,7 +268,7 @@ class _Collection:
                 gone.append(state)
         return gone
 
-    def _write(self, generation: Generation, plans: list[_Plan], gone: list[RunState]) -> None:
+    def _write(self, generation: Generation, plans: list[Plan], gone: list[RunState]) -> None:
         total = sum(plan.bytes for plan in plans)
         done = 0
         plans.sort(key=lambda plan: (plan.state.partition, plan.state.key))
@@ -283,7 +309,7 @@ class _Collection:
             state.dropped = sum(segment.rows for segment in state.segments) - state.rows
         self._write_tables(generation, {plan.state.key for plan in plans if plan.is_anew})
 
-    def _take(self, plan: _Plan, reading: Reading | Unread, files: Partition, rules: dict[str, dict[int, int]]) -> None:
+    def _take(self, plan: Plan, reading: Reading | Unread, files: Partition, rules: dict[str, dict[int, int]]) -> None:
         """Put one reading of a run into its partition and its state."""
         state = plan.state
         if isinstance(reading, Unread):
@@ -429,6 +455,13 @@ def _state_name(log: RunLog, attempts: Sequence[Attempt]) -> str:
 
 def _next_slice(task: ReadTask, reading: Reading) -> ReadTask:
     return replace(task, segments=tuple(reading.segments), offset=reading.place.offset, lines=reading.place.lines)
+
+
+def _taken(reference: RunState, other: RunState, *, folder: str = "") -> str:
+    return (
+        f"The run {reference.key!r} of {reference.path} is also the run of {folder or other.folder}; expected names of "
+        f"their own for both. Import the score file under another label."
+    )
 
 
 def _nothing_found(paths: Sequence[Path], unusable: Sequence[Unusable]) -> str:

@@ -269,7 +269,7 @@ def _suitable_bins(episodes: Sequence[int]) -> int:
 
 def _within_span(run: Episodes, edges: Floats) -> Floats:
     means = filled(binned(run.steps, run.scores, edges))
-    beyond = int(np.searchsorted(edges[1:], run.steps[-1])) + 1
+    beyond = int(np.searchsorted(edges[1:], run.steps[-1], side="right")) + 1
     means[beyond:] = np.nan
     return means
 

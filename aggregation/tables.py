@@ -37,7 +37,7 @@ def faults_table(
         fresh: By run, the bad lines of this collection.
         anew: Runs that were read from their first line.
     """
-    kept = FAULTS.empty_table()
+    kept = table([], FAULTS)
     if earlier is not None:
         stays = [run in states and run not in anew for run in earlier.column("run").to_pylist()]
         kept = earlier.take(numbers(np.flatnonzero(stays), pa.int64()))
