@@ -417,11 +417,12 @@ def _sweeper_params(outer: DictConfig) -> dict[str, list[Scalar]]:
 def _line(override: Override) -> str:
     """The override as Hydra takes it.
 
-    Below the top level no `+` is needed for keys that a config file leaves at their default, and for those that are
-    open by nature (flags); unknown ones are refused when the settings are checked.
+    Below the top level, and for mappings, no `+` is needed for keys that a config file leaves at their default, and for
+    those that are open by nature (flags); unknown ones are refused when the settings are checked.
     """
     line = override.input_line or ""
-    return f"++{line}" if "." in override.key_or_group and override.type is OverrideType.CHANGE else line
+    is_open = "." in override.key_or_group or isinstance(override.value(), dict)
+    return f"++{line}" if is_open and override.type is OverrideType.CHANGE else line
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

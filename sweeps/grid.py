@@ -239,14 +239,14 @@ class _Seen:
         if not others and len(set(block.seeds)) == len(block.seeds):
             return
         known: dict[int, Block] = {}
-        for seed, other in ((seed, other) for other in (*others, block) for seed in other.seeds):
+        for seed, owner in [(seed, one) for one in (*others, block) for seed in one.seeds]:
             if seed in known:
                 raise GridError(
                     f"The run {replace(key, seed=seed)} is planned twice (also as "
                     f"{replace(known[seed].first.key, seed=seed)}): the same task, method, train_ratio and seed. Name "
                     f"each value once; 'default' stands for the suite's own ratio."
                 )
-            known[seed] = other
+            known[seed] = owner
 
 
 def _suite_tasks(suite: Suite, names: Sequence[Scalar]) -> list[tuple[str, int]]:

@@ -2,6 +2,8 @@
 
 <root>/sweep.yaml             the composed configuration, frozen at the first launch
 <root>/journal.jsonl          append-only: every event of every attempt
+<root>/requests/              what was asked of the orchestrator from elsewhere: cancel, pause, resume, retry
+<root>/orchestrator.log       what a detached orchestrator says
 <root>/orchestrator.lock      held by the one orchestrator of this root
 <root>/runs/<suite>/<task>/<label>/<seed>/     one run directory
     run.json  attempts.jsonl  stdout.log  done             ours
@@ -80,6 +82,14 @@ class SweepRoot:
     @property
     def lock(self) -> Path:
         return self.path / "orchestrator.lock"
+
+    @property
+    def requests(self) -> Path:
+        return self.path / "requests"
+
+    @property
+    def orchestrator_log(self) -> Path:
+        return self.path / "orchestrator.log"
 
     @property
     def runs(self) -> Path:

@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -148,6 +149,26 @@ class ClusterSettings(Settings):
     namespace: str = "dreamsweep"
     #: Seconds between two looks at a running attempt.
     poll_every_s: PositiveFloat = 2.0
+    #: How long a trainer may go on without word from the head, and how long a retry waits after a node was lost.
+    lease_s: PositiveFloat = 60.0
+    #: Whether Ray must be guarded by a token, or an open cluster is joined on purpose.
+    auth: Literal["token", "open"] = "token"
+    #: Seconds between checkpoints; null for the trainer's own setting. Short where nodes are preempted.
+    save_every_s: PositiveInt | None = None
+    #: A program that ends with 0 on a node that is about to be taken away; null for none. No shell runs it.
+    preemption_command: str | None = None
+
+
+class RetrySettings(Settings):
+    """How many further attempts a run gets for each way to fail. Losses of a worker are never counted."""
+
+    out_of_memory: NonNegativeInt = 2
+    crashed: NonNegativeInt = 2
+    stalled: NonNegativeInt = 2
+    diverged: NonNegativeInt = 0
+    #: Wait before the first retry; doubles with each further one.
+    delay_s: NonNegativeFloat = 10.0
+    max_delay_s: NonNegativeFloat = 600.0
 
 
 class ExportSettings(Settings):
@@ -197,6 +218,11 @@ class SweepSettings(Settings):
     resources: ResourceSettings = Field(default_factory=ResourceSettings)
     #: Attempts in flight at most; null for as many as fit.
     max_concurrent: PositiveInt | None = None
+    #: GPU hours after which nothing more starts; null for no limit.
+    max_gpu_hours: PositiveFloat | None = None
+    #: Whether one run of each method × suite must get as far as training before the others start.
+    canary: bool = True
+    retry: RetrySettings = Field(default_factory=RetrySettings)
     #: Seconds between two collections while the sweep runs; 0 for one at the end only.
     collect_every_s: NonNegativeFloat = 60.0
     export: ExportSettings = Field(default_factory=ExportSettings)
@@ -229,7 +255,8 @@ def checked(model: type[_Checked], values: Mapping[str, Any], *, where: str = ""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is also a missing one; the misspelling is what helps.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         path = [str(part) for part in first["loc"]]
         place = ".".join([where, *path] if where else path)
         if first["type"] == "extra_forbidden":
