@@ -124,6 +124,7 @@ class _Guard:
         spec = self._spec
         output = os.open(spec["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.write(output, spec["header"].encode())
+        guard = os.getpid()
         pid = os.fork()
         if pid:
             os.close(output)
@@ -132,9 +133,11 @@ class _Guard:
             os.setsid()
             # The guard has one thread, so its death, and nothing else, is what this signal means.
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != guard:
+                os._exit(127)  # it died before this process could ask to follow it
             # Ray's workers block SIGINT and hand that down.
             signal.pthread_sigmask(signal.SIG_SETMASK, set())
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGCHLD):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             null = os.open(os.devnull, os.O_RDONLY)
             os.dup2(null, 0)
