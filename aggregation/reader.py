@@ -117,7 +117,7 @@ class _BlockReader:
         if self.template is None:
             self.template = self._sampled(block)
         quick = None if self.template is None else self.template.read(block)
-        count = block.count(b"\n")
+        count = block.count(b"\n") if quick is None else quick.count
         if quick is not None and len(quick.index) == count:
             found = Block(quick.starts + self.place.offset, quick.steps, quick.scores, quick.lengths)
         else:

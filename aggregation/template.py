@@ -40,11 +40,13 @@ class Lines:
     steps: Ints
     scores: Floats
     lengths: Floats | None
+    #: Lines of the block, those that were not read included.
+    count: int
 
     def only(self, good: Mask) -> "Lines":
         """The lines where `good` holds."""
         lengths = None if self.lengths is None else self.lengths[good]
-        return Lines(self.index[good], self.starts[good], self.steps[good], self.scores[good], lengths)
+        return Lines(self.index[good], self.starts[good], self.steps[good], self.scores[good], lengths, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +89,17 @@ class Template:
         scan = _Scan.of(block)
         good = self._fitting(scan)
         index, origin = np.arange(len(scan.starts)), scan.starts
+        count = len(index)
         if not good.all():
             index, origin = index[good], origin[good]
             scan = _Scan.of(_joined(scan, good))
         if not len(index):
-            return self._nothing()
-        return self._converted(scan, index, origin)
+            return self._nothing(count)
+        return self._converted(scan, index, origin, count)
 
-    def _nothing(self) -> Lines:
+    def _nothing(self, count: int) -> Lines:
         none = np.empty(0, np.int64)
-        return Lines(none, none, none, np.empty(0), None)
+        return Lines(none, none, none, np.empty(0), None, count)
 
     def _fitting(self, scan: "_Scan") -> Mask:
         """Which lines hold this template's texts and nothing but digits, points and signs between them."""
@@ -124,7 +127,7 @@ class Template:
         fits: Mask = good & (ends - starts - (kept[ends] - kept[starts]) == removed)
         return fits
 
-    def _converted(self, scan: "_Scan", index: Ints, origin: Ints) -> Lines:
+    def _converted(self, scan: "_Scan", index: Ints, origin: Ints, count: int) -> Lines:
         """Convert a block in which every line fits."""
         numbers = len(self.texts) - 1
         commas = scan.commas.reshape(len(index), numbers - 1)
@@ -142,7 +145,7 @@ class Template:
                 for number in range(numbers)
             ]
         except pa.ArrowInvalid:
-            return self._nothing()  # some line holds no number at all: record.py tells which
+            return self._nothing(count)  # some line holds no number at all: record.py tells which
         good = np.ones(len(index), np.bool_)
         for number in range(numbers):
             begin, limit = bounds[:, 2 * number + 1], bounds[:, 2 * number + 2]
@@ -153,7 +156,7 @@ class Template:
         length = None if self.length is None else columns[self.length]
         if length is not None:
             good &= (length >= 0) & (length <= 2**53) & (length == np.floor(length))
-        lines = Lines(index, origin, columns[self.step], columns[self.score], length)
+        lines = Lines(index, origin, columns[self.step], columns[self.score], length, count)
         return lines if good.all() else lines.only(good)
 
 
