@@ -76,6 +76,29 @@ def _build_parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(handler=handler)
 
+    for name, about in (
+        ("status", "how a sweep stands, told from its root alone"),
+        ("attach", "watch a sweep that another process drives"),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("root", type=Path, help="the sweep root")
+        command.add_argument("--all", action="store_true", help="list every run")
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+        command.set_defaults(handler=_status if name == "status" else _attach)
+
+    for name, about in (
+        ("cancel", "give runs up; only a retry brings them back"),
+        ("pause", "stop runs, to go on from their checkpoints later"),
+        ("resume", "let paused runs go on"),
+        ("retry", "try failed or cancelled runs again, and release groups that are held back"),
+    ):
+        command = commands.add_parser(name, help=about)
+        command.add_argument("root", type=Path, help="the sweep root")
+        for selector in ("run", "suite", "task", "method", "label", "group"):
+            command.add_argument(f"--{selector}", metavar="NAME", help=f"runs of this {selector}; wild cards allowed")
+        command.add_argument("--all", action="store_true", help="every run")
+        command.set_defaults(handler=_ask, action=name)
+
     aggregate = commands.add_parser("aggregate", help="collect scores.jsonl files into the Parquet dataset")
     aggregate.add_argument("paths", nargs="+", type=Path, help="a sweep root, or DreamerV3 log folders")
     aggregate.add_argument("--store", type=Path, help="where the dataset goes; the root itself by default")
@@ -133,6 +156,24 @@ def _run(arguments: argparse.Namespace) -> int:
     from orchestrator.sweep_commands import run
 
     return run(arguments)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from orchestrator.root_commands import status
+
+    return status(arguments)
+
+
+def _attach(arguments: argparse.Namespace) -> int:
+    from orchestrator.root_commands import attach
+
+    return attach(arguments)
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from orchestrator.root_commands import ask
+
+    return ask(arguments)
 
 
 def _aggregate(arguments: argparse.Namespace) -> int:

@@ -1,26 +1,45 @@
 """Makes the cluster that a config asks for."""
 
+import os
 from collections.abc import Callable
 
 from orchestrator.cluster import Cluster
 from orchestrator.local_head import LocalHead, prepare_environ
 from orchestrator.process_cluster import ProcessCluster
+from sweeps.errors import ClusterError
 from sweeps.settings import ClusterSettings
 
 
 def cluster_of(settings: ClusterSettings) -> Cluster:
-    """The backend for the composed `cluster:` options. Nothing is started before it is opened."""
+    """The backend for the composed `cluster:` options. Nothing is started before it is opened.
+
+    Raises:
+        ClusterError: the cluster would be joined without a token, and nobody asked for that.
+    """
     if settings.backend == "process":
-        return ProcessCluster(cpus=settings.cpus, gpus=settings.gpus)
+        return ProcessCluster(cpus=settings.cpus, gpus=settings.gpus, preemption_command=settings.preemption_command)
     if settings.backend == "local":
         prepare_environ()
+    elif settings.auth == "token" and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise ClusterError(
+            f"RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE')!r}; expected 'token', with RAY_AUTH_TOKEN_PATH naming "
+            f"the cluster's token. Without one, everybody who reaches its ports can run programs there. Set both on the "
+            f"head, on every node and here; or join an open cluster on purpose with cluster.auth=open."
+        )
     # Only now: Ray reads its environment when it is imported, and takes a second to do so.
     from orchestrator import ray_cluster
+
+    heads: list[LocalHead] = []
 
     def start_here(sweep_id: str) -> Callable[[], None]:
         head = LocalHead(sweep_id, cpus=settings.cpus, gpus=settings.gpus, namespace=settings.namespace)
         ray_cluster.join(head.address())
+        heads.append(head)
         return head.stop
+
+    def beat() -> None:
+        for head in heads:
+            head.touch()
 
     def join(_sweep_id: str) -> Callable[[], None]:
         ray_cluster.join(settings.address)
@@ -30,4 +49,7 @@ def cluster_of(settings: ClusterSettings) -> Cluster:
         start_here if settings.backend == "local" else join,
         namespace=settings.namespace,
         poll_every_s=settings.poll_every_s,
+        lease_s=settings.lease_s,
+        preemption_command=settings.preemption_command,
+        beat=beat,
     )

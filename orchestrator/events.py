@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.outcomes import Outcome
+from orchestrator.policy import Limits
 from sweeps.contracts import Resources, RunKey
 
 
@@ -20,7 +21,7 @@ class SweepOpened:
     sweep_id: str
     host: str
     pid: int
-    max_concurrent: int | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,15 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBegan:
+    """An attempt got as far as training: its task, options and environment are sound."""
+
+    at: float
+    key: RunKey
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
     """An attempt is over for certain: no process of it writes any more."""
 
@@ -99,6 +109,8 @@ class AttemptEnded:
     exit_code: int | None = None
     cause: str = ""
     evidence: tuple[str, ...] = ()
+    #: Whether the node or its GPU is suspected, rather than the run.
+    is_node_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +119,38 @@ class RunRetried:
 
     at: float
     key: RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCancelled:
+    """Somebody asked for a run to be given up; its attempt is stopped. Only a retry brings it back."""
+
+    at: float
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPaused:
+    """Somebody asked for a run to wait; its attempt is stopped, and goes on from its checkpoint later."""
+
+    at: float
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed:
+    """Somebody asked for a paused run to go on."""
+
+    at: float
+    key: RunKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReleased:
+    """Somebody asked for a group that is held back to go on, with a canary first."""
+
+    at: float
+    group: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +175,13 @@ Event = (
     | NodeJoined
     | NodeLeft
     | AttemptStarted
+    | TrainingBegan
     | AttemptEnded
     | RunRetried
+    | RunCancelled
+    | RunPaused
+    | RunResumed
+    | GroupReleased
     | StopRequested
     | Woken
 )
@@ -160,6 +209,8 @@ def event_from_json(record: Mapping[str, Any]) -> Event:
         fields["key"] = RunKey.parse(fields["key"])
     if "resources" in fields:
         fields["resources"] = Resources(**fields["resources"])
+    if "limits" in fields:
+        fields["limits"] = Limits(**fields["limits"])
     if "evidence" in fields:
         fields["evidence"] = tuple(fields["evidence"])
     event: Event = kind(**fields)

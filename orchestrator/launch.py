@@ -3,7 +3,7 @@
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -13,12 +13,15 @@ from orchestrator.cluster import Cluster
 from orchestrator.display import Display
 from orchestrator.events import Event, NodeJoined, SweepOpened
 from orchestrator.interrupt import Interrupt
-from orchestrator.journal import Journal, read_journal
+from orchestrator.journal import Journal
 from orchestrator.lock import RootLock
 from orchestrator.loop import Loop
-from orchestrator.machine import apply, new_node
+from orchestrator.machine import new_node
+from orchestrator.policy import Limits
+from orchestrator.requests import pending_requests
 from orchestrator.root import KnownSpecs, check_specs, freeze_config, make_writable, planning_events
 from orchestrator.states import Run, SweepState
+from orchestrator.status import replayed
 from sweeps.contracts import Resources, RunSpec
 from sweeps.errors import ClusterError
 from sweeps.layout import SweepRoot
@@ -33,8 +36,14 @@ class LaunchResult:
     done: int
     #: The runs of this launch that failed for good, in the order of their keys.
     failed: tuple[Run, ...]
-    #: How many runs of this launch are neither done nor failed, because it was stopped before.
+    #: How many runs of this launch are neither done nor failed: it was stopped or halted, or they were cancelled.
     open: int
+    #: Why groups were held back, by group.
+    held: Mapping[str, str]
+    #: Why nothing more was started, where that is so.
+    halted: str | None
+    #: Nodes that were set aside, with the reason.
+    set_aside: Sequence[str]
 
 
 class Launch:
@@ -59,7 +68,7 @@ class Launch:
         #: Seconds between two collections while runs are in flight; 0 for none.
         self._collect_every_s = collect_every_s
 
-    def run(self, *, config_text: str, max_concurrent: int | None) -> LaunchResult:
+    def run(self, *, config_text: str, limits: Limits) -> LaunchResult:
         """Do it.
 
         Raises:
@@ -79,9 +88,10 @@ class Launch:
                     sweep_id=state.sweep_id or uuid.uuid4().hex[:12],
                     host=socket.gethostname(),
                     pid=os.getpid(),
-                    max_concurrent=max_concurrent,
+                    limits=limits,
                 )
                 loop.handle([opened, *planning_events(self._root, self._specs, state, at)])
+                self._take_requests(loop, state)
                 if not state.is_finished():
                     self._drive(loop, state)
         runs = [state.runs[spec.key] for spec in self._specs]
@@ -89,6 +99,9 @@ class Launch:
             done=sum(run.state == "done" for run in runs),
             failed=tuple(sorted((run for run in runs if run.state == "failed"), key=lambda run: run.key)),
             open=sum(run.state not in ("done", "failed") for run in runs),
+            held={group.name: group.held for group in state.groups.values() if group.held},
+            halted=state.halted,
+            set_aside=[node.set_aside for node in state.nodes.values() if node.set_aside],
         )
 
     def _drive(self, loop: Loop, state: SweepState) -> None:
@@ -104,6 +117,7 @@ class Launch:
 
                     def each_round() -> None:
                         nonlocal next_collection
+                        self._take_requests(loop, state)
                         display.show(state, self._cluster.reports())
                         if self._collect_every_s and clock.monotonic() >= next_collection:
                             self._collect()
@@ -112,6 +126,12 @@ class Launch:
                     loop.run(should_stop=lambda: interrupt.is_requested, each_round=each_round)
             finally:
                 self._cluster.close()
+
+    def _take_requests(self, loop: Loop, state: SweepState) -> None:
+        """Do what was asked for from elsewhere; a request is journaled before its file goes."""
+        for path, request in pending_requests(self._root):
+            loop.handle(request.events(state, clock.now()))
+            path.unlink(missing_ok=True)
 
     def _first_events(self) -> list[Event]:
         """Wait for the cluster's nodes, and see that each run fits on one of them, empty."""
@@ -127,18 +147,6 @@ class Launch:
 
     def _say_stopping(self) -> None:
         self._console.print("Stopping: trainers get SIGTERM and their grace period. The same command continues later.")
-
-
-def replayed(root: SweepRoot) -> SweepState:
-    """The state that a root's journal adds up to.
-
-    Raises:
-        JournalError: the journal cannot be read.
-    """
-    state = SweepState()
-    for event in read_journal(root.journal):
-        apply(state, event)
-    return state
 
 
 def _check_fit(wanted: Iterable[Resources], nodes: Sequence[NodeJoined]) -> None:

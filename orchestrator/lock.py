@@ -56,6 +56,13 @@ class RootLock:
         if self._holder() == self._record:  # else another orchestrator took this one for dead
             self._path.unlink(missing_ok=True)
 
+    def holder(self) -> str | None:
+        """Who holds the root, in words; None where nobody alive does."""
+        record = self._holder()
+        if record is None or not self._is_alive(record):
+            return None
+        return f"process {record['pid']} on {record['host']}, since {record['since']}"
+
     def _create(self) -> bool:
         self._record = {
             "host": socket.gethostname(),
@@ -133,6 +140,11 @@ class RootLock:
                 os.utime(self._path)
             except OSError:
                 continue
+
+
+def live_holder(path: Path) -> str | None:
+    """Who holds a root's lock, in words; None where nobody alive does."""
+    return RootLock(path, watch_s=3.0 * _TOUCH_EVERY_S).holder()
 
 
 def process_start(pid: int) -> str:

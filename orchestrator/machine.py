@@ -3,7 +3,7 @@
     RunPlanned ──► waiting ──LaunchAttempt──► launching ──AttemptStarted──► running ──AttemptEnded──► done
                      ▲                            │                           │                       failed
                      └── backing_off ◄────────────┴──────── retry ◄───────────┘                       cancelled
-
+                                                                                                      paused
 A room on a node is held from `LaunchAttempt` to `AttemptEnded`, so attempts in flight never exceed what fits.
 """
 
@@ -11,22 +11,29 @@ import heapq
 from collections import Counter
 from functools import singledispatch
 
-from orchestrator.commands import Command, LaunchAttempt, StopAttempt, WakeAt
+from orchestrator import policy
+from orchestrator.commands import Command, StopAttempt, WakeAt
 from orchestrator.events import (
     AttemptEnded,
     AttemptStarted,
     Event,
+    GroupReleased,
     NodeJoined,
     NodeLeft,
+    RunCancelled,
     RunFoundDone,
     RunFoundUndone,
+    RunPaused,
     RunPlanned,
+    RunResumed,
     RunRetried,
     StopRequested,
     SweepOpened,
+    TrainingBegan,
     Woken,
 )
-from orchestrator.states import AT_REST, IN_FLIGHT, Node, Run, SweepState
+from orchestrator.scheduling import enqueue, launches, release
+from orchestrator.states import AT_REST, IN_FLIGHT, Group, Node, Run, RunState, SweepState
 from sweeps.contracts import Resources, RunKey
 
 
@@ -36,7 +43,10 @@ def apply(state: SweepState, event: Event) -> list[Command]:
     Events about runs or attempts that the state does not know, or knows to be over, change nothing: they are
     echoes, which a poll after a restart may repeat.
     """
-    return [*_handle(event, state), *_requeue_due(state, event.at), *_launches(state)]
+    _account(state, event.at)
+    commands = _handle(event, state)
+    _requeue_due(state, event.at)
+    return [*commands, *launches(state)]
 
 
 @singledispatch
@@ -47,12 +57,21 @@ def _handle(event: object, state: SweepState) -> list[Command]:  # noqa: ARG001 
 @_handle.register
 def _(event: SweepOpened, state: SweepState) -> list[Command]:
     state.sweep_id = event.sweep_id
-    state.max_concurrent = event.max_concurrent
+    state.limits = event.limits
     state.is_stopping = False
+    state.halted = None
     # What an earlier orchestrator knew of nodes is stale; the cluster reports those that are there.
     state.nodes.clear()
     state.fresh_nodes.clear()
-    for run in list(state.in_state("waiting", "backing_off")):
+    state.blocked.clear()
+    state.passes.clear()
+    state.reserved.clear()
+    # Somebody may have mended what held a group back; its canary will tell.
+    for group in state.groups.values():
+        group.held = None
+        group.is_proven = False
+        group.recent.clear()
+    for run in list(state.in_state("waiting", "backing_off", "paused")):
         run.retry_at = None
         state.move(run, "idle")
     return []
@@ -62,14 +81,16 @@ def _(event: SweepOpened, state: SweepState) -> list[Command]:
 def _(event: RunPlanned, state: SweepState) -> list[Command]:
     run = state.runs.get(event.key)
     if run is None:
+        state.groups.setdefault(event.group, Group(event.group))
         rank = (event.priority, event.key.seed, len(state.runs))
         run = Run(event.key, event.group, event.resources, rank)
         state.runs[event.key] = run
         state.tally[run.state] += 1
-    if run.state in ("idle", "failed", "cancelled"):
+    if run.state in ("idle", "failed"):
         run.resources, run.digest = event.resources, event.digest
+        run.rank = (event.priority, *run.rank[1:])
         run.outcomes.clear()
-        _enqueue(state, run)
+        enqueue(state, run)
     return []
 
 
@@ -77,8 +98,8 @@ def _(event: RunPlanned, state: SweepState) -> list[Command]:
 def _(event: RunFoundDone, state: SweepState) -> list[Command]:
     run = state.runs.get(event.key)
     if run is not None and run.state not in IN_FLIGHT:
-        state.move(run, "done")
         run.retry_at = None
+        state.move(run, "done")
     return []
 
 
@@ -93,6 +114,9 @@ def _(event: RunFoundUndone, state: SweepState) -> list[Command]:
 @_handle.register
 def _(event: NodeJoined, state: SweepState) -> list[Command]:
     node = new_node(event)
+    known = state.nodes.get(event.node)
+    if known is not None:
+        node.failed_runs, node.set_aside = known.failed_runs, known.set_aside
     state.nodes[event.node] = node
     for key in state.in_flight:
         room = state.runs[key].room
@@ -105,6 +129,7 @@ def _(event: NodeJoined, state: SweepState) -> list[Command]:
 @_handle.register
 def _(event: NodeLeft, state: SweepState) -> list[Command]:
     state.nodes.pop(event.node, None)
+    state.reserved.pop(event.node, None)
     state.fresh_nodes.discard(event.node)
     return []
 
@@ -113,9 +138,17 @@ def _(event: NodeLeft, state: SweepState) -> list[Command]:
 def _(event: AttemptStarted, state: SweepState) -> list[Command]:
     run = _in_flight_run(state, event.key, event.attempt)
     if run is not None:
-        run.started_at = event.at
+        run.started_at, run.host = event.at, event.host
         if run.state == "launching":
             state.move(run, "running")
+    return []
+
+
+@_handle.register
+def _(event: TrainingBegan, state: SweepState) -> list[Command]:
+    run = _in_flight_run(state, event.key, event.attempt)
+    if run is not None:
+        state.groups[run.group].is_proven = True
     return []
 
 
@@ -124,26 +157,40 @@ def _(event: AttemptEnded, state: SweepState) -> list[Command]:
     run = _in_flight_run(state, event.key, event.attempt)
     if run is None:
         return []
-    _leave(state, run)
+    was_stopping = run.state == "stopping"
+    _judge_node(state, run, event)
+    release(state, run)
     run.ended_at = event.at
     run.outcomes.append(event.outcome)
+    after_stop, run.after_stop = run.after_stop, None
     if event.outcome == "succeeded":
+        state.groups[run.group].is_proven = True
+        _note_ending(state, run, event)
         state.move(run, "done")
         return []
     run.outcome, run.cause, run.evidence = event.outcome, event.cause, event.evidence
+    if after_stop is not None:
+        state.move(run, after_stop)
+        return []
     if event.outcome == "cancelled":
-        # Stopped because the orchestrator ends: the run is not over, the next orchestrator continues it.
-        if state.is_stopping:
-            _enqueue(state, run)
+        # Stopped because an orchestrator ends: the run is not over, this one or the next continues it.
+        if was_stopping:
+            enqueue(state, run)
         else:
             state.move(run, "cancelled")
         return []
-    delay_s = state.policy.retry_delay_s(event.key, event.outcome, run.outcomes.count(event.outcome))
+    if event.outcome == "disk_full":
+        # It would fail again, and so would all the others; nobody can free space but a person.
+        state.halted = event.cause
+        enqueue(state, run)
+        return []
+    _note_ending(state, run, event)
+    delay_s = policy.retry_delay_s(state.limits, event.key, event.outcome, run.outcomes)
     if delay_s is None:
         state.move(run, "failed")
         return []
     if delay_s == 0:
-        _enqueue(state, run)
+        enqueue(state, run)
         return []
     state.move(run, "backing_off")
     run.retry_at = event.at + delay_s
@@ -157,7 +204,39 @@ def _(event: RunRetried, state: SweepState) -> list[Command]:
     if run is not None and run.state in ("failed", "cancelled", "backing_off"):
         run.outcomes.clear()
         run.retry_at = None
-        _enqueue(state, run)
+        enqueue(state, run)
+    return []
+
+
+@_handle.register
+def _(event: RunCancelled, state: SweepState) -> list[Command]:
+    return _set_aside(state, event.key, "cancelled")
+
+
+@_handle.register
+def _(event: RunPaused, state: SweepState) -> list[Command]:
+    return _set_aside(state, event.key, "paused")
+
+
+@_handle.register
+def _(event: RunResumed, state: SweepState) -> list[Command]:
+    run = state.runs.get(event.key)
+    if run is None:
+        return []
+    if run.state == "paused":
+        enqueue(state, run)
+    elif run.after_stop == "paused":
+        run.after_stop = "waiting"
+    return []
+
+
+@_handle.register
+def _(event: GroupReleased, state: SweepState) -> list[Command]:
+    group = state.groups.get(event.group)
+    if group is not None:
+        group.held = None
+        group.is_proven = False
+        group.recent.clear()
     return []
 
 
@@ -190,72 +269,60 @@ def _in_flight_run(state: SweepState, key: RunKey, attempt: int) -> Run | None:
     return run if run is not None and run.state in IN_FLIGHT and run.attempt == attempt else None
 
 
-def _shape(resources: Resources) -> tuple[object, ...]:
-    return (resources.cpus, resources.gpus, resources.memory_bytes, *sorted(resources.custom.items()))
+def _set_aside(state: SweepState, key: RunKey, where: RunState) -> list[Command]:
+    """Cancel or pause a run, whatever it is doing."""
+    run = state.runs.get(key)
+    if run is None or run.state in ("done", "cancelled", where) or (where == "paused" and run.state in AT_REST):
+        return []
+    if run.state in IN_FLIGHT:
+        run.after_stop = where
+        state.move(run, "stopping")
+        return [StopAttempt(key=key, attempt=run.attempt)]
+    run.retry_at = None
+    state.move(run, where)
+    return []
 
 
-def _enqueue(state: SweepState, run: Run) -> None:
-    state.move(run, "waiting")
-    heapq.heappush(state.queues.setdefault(_shape(run.resources), []), (run.rank, run.key))
+def _note_ending(state: SweepState, run: Run, event: AttemptEnded) -> None:
+    """Let the group learn from an ending; it may be held back for it."""
+    group = state.groups[run.group]
+    group.recent = policy.trimmed_starts([*group.recent, (event.outcome, event.cause)])
+    if group.held is None:
+        group.held = policy.hold_reason(group.recent)
 
 
-def _leave(state: SweepState, run: Run) -> None:
-    """Give back the room of a run that was in flight."""
-    state.in_flight.discard(run.key)
-    room, run.room = run.room, None
-    if room is not None and room.node in state.nodes:
-        state.nodes[room.node].take(room, sign=-1)
-        state.fresh_nodes.add(room.node)
+def _judge_node(state: SweepState, run: Run, event: AttemptEnded) -> None:
+    """A node or GPU that fails several different runs is set aside."""
+    node = state.nodes.get(run.room.node) if run.room else None
+    if node is None:
+        return
+    if event.outcome == "succeeded":
+        node.failed_runs.clear()
+    elif event.is_node_suspect:
+        node.failed_runs.add(run.key)
+        if node.set_aside is None and policy.is_node_suspect(len(node.failed_runs)):
+            node.set_aside = f"{len(node.failed_runs)} runs in a row failed on {node.host or node.node}: {event.cause}"
+            if all(other.set_aside for other in state.nodes.values()):
+                state.halted = "every node is set aside: " + node.set_aside
 
 
-def _requeue_due(state: SweepState, at: float) -> list[Command]:
+def _requeue_due(state: SweepState, at: float) -> None:
     while state.alarms and state.alarms[0][0] <= at:
         moment, key = heapq.heappop(state.alarms)
         run = state.runs[key]
         if run.state == "backing_off" and run.retry_at == moment:
             run.retry_at = None
-            _enqueue(state, run)
-    return []
+            enqueue(state, run)
 
 
-def _launches(state: SweepState) -> list[Command]:
-    """Fill what is free, best rank first. Costs nothing per run that waits."""
-    commands: list[Command] = []
-    blocked_now: set[tuple[object, ...]] = set()
-    while not state.is_stopping and (state.max_concurrent is None or len(state.in_flight) < state.max_concurrent):
-        heads = [(queue[0][0], shape) for shape in state.queues if (queue := _trimmed(state, shape))]
-        heads = [head for head in heads if head[1] not in blocked_now]
-        if not heads:
-            # A shape that nobody waits for was not tried on the fresh nodes: it is not known to be blocked any more.
-            state.blocked = {shape for shape in state.blocked if state.queues.get(shape)}
-            state.fresh_nodes.clear()
-            break
-        _, shape = min(heads, key=lambda head: head[0])
-        key = state.queues[shape][0][1]
-        run = state.runs[key]
-        candidates = sorted(state.fresh_nodes) if shape in state.blocked else list(state.nodes)
-        rooms = (state.nodes[node].room_for(run.resources) for node in candidates if node in state.nodes)
-        room = next((room for room in rooms if room is not None), None)
-        if room is None:
-            state.blocked.add(shape)
-            blocked_now.add(shape)
-            continue
-        heapq.heappop(state.queues[shape])
-        state.nodes[room.node].take(room)
-        state.move(run, "launching")
-        run.room, run.attempt = room, run.attempt + 1
-        run.started_at = run.ended_at = None
-        state.in_flight.add(key)
-        commands.append(LaunchAttempt(key=key, attempt=run.attempt, node=room.node, resources=run.resources))
-    return commands
-
-
-def _trimmed(state: SweepState, shape: tuple[object, ...]) -> list[tuple[tuple[int, int, int], RunKey]]:
-    """The queue of a shape without entries whose run no longer waits."""
-    queue = state.queues[shape]
-    while queue and state.runs[queue[0][1]].state != "waiting":
-        heapq.heappop(queue)
-    return queue
+def _account(state: SweepState, at: float) -> None:
+    """Add up GPU time, and see that it stays within its limit."""
+    if at > state.used_until:
+        state.gpu_seconds += state.gpus_held * (at - state.used_until)
+        state.used_until = at
+    most = state.limits.max_gpu_hours
+    if most is not None and state.halted is None and state.gpu_seconds >= most * 3600:
+        state.halted = f"max_gpu_hours={most:g} are used up"
 
 
 def check_invariants(state: SweepState) -> None:
@@ -269,12 +336,16 @@ def check_invariants(state: SweepState) -> None:
         assert (run.state in IN_FLIGHT) == (key in state.in_flight), (key, run.state)
         assert (run.room is not None) == (key in state.in_flight), (key, run.state, run.room)
         assert (run.retry_at is not None) == (run.state == "backing_off"), (key, run.state, run.retry_at)
-        assert run.state not in AT_REST or run.room is None, (key, run.state)
+        assert run.after_stop is None or run.state == "stopping", (key, run.state, run.after_stop)
     for node in state.nodes.values():
         held = [run.room for run in state.runs.values() if run.room and run.room.node == node.node]
         used = sum(room.resources.cpus for room in held)
-        assert used <= node.total.cpus + 1e-6, (node.node, used, node.total.cpus)
         assert abs(node.total.cpus - used - node.cpus) < 1e-6, (node.node, used, node.cpus)
+        assert node.cpus > -1e-6, (node.node, node.cpus)
         assert all(share > -1e-6 for share in node.gpus), (node.node, node.gpus)
-    if state.max_concurrent is not None:
-        assert len(state.in_flight) <= state.max_concurrent, len(state.in_flight)
+    for group in state.groups.values():
+        runs = [run for run in state.runs.values() if run.group == group.name]
+        assert group.pending == sum(run.state in ("waiting", "backing_off") for run in runs), group
+        assert group.in_flight == sum(run.state in IN_FLIGHT for run in runs), group
+    held_gpus = sum(run.room.resources.gpus for run in state.runs.values() if run.room)
+    assert abs(state.gpus_held - held_gpus) < 1e-6, (state.gpus_held, held_gpus)

@@ -27,3 +27,5 @@ class Verdict:
     cause: str = ""
     #: The log lines that decided it.
     evidence: tuple[str, ...] = ()
+    #: Whether the node or its GPU is suspected, rather than the run.
+    is_node_suspect: bool = False

@@ -1,37 +1,95 @@
-"""Pure choices of the orchestrator: whether and when an attempt that ended is followed by another."""
+"""Pure choices of the orchestrator: retries, what holds a group back, what sets a node aside, who goes first."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.outcomes import Outcome
 from sweeps.contracts import RunKey
 
+#: Outcomes that are nobody's fault: retried and never counted.
+FREE: frozenset[Outcome] = frozenset({"preempted", "worker_lost"})
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """How many retries each class of outcome gets within one run, and how long they wait."""
+_DEFAULT_RETRIES: Mapping[Outcome, int] = {"out_of_memory": 2, "crashed": 2, "stalled": 2}
+#: A free retry waits only where one loss follows another.
+_FREE_DELAY_FROM = 3
+_FREE_DELAY_S = 5.0
+#: So many failures of one cause among so many starts hold a group back.
+_HOLD_FAILURES = 5
+_HOLD_STARTS = 10
+#: So many different runs that fail on a node one after another set it aside.
+_SUSPICIOUS_RUNS = 3
+#: After so many launches past a better-ranked run that fits nowhere, a node is kept free for it.
+PASSES_BEFORE_RESERVATION = 8
 
-    #: Outcomes that are nobody's fault: retried at once and not counted.
-    free: frozenset[Outcome] = frozenset({"preempted", "worker_lost"})
-    #: Retries for the others; a class that is absent gets none.
-    limits: Mapping[Outcome, int] = field(default_factory=dict)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What an orchestrator was told to keep to. Journaled, so that a replay decides the same."""
+
+    #: Attempts in flight at most.
+    max_concurrent: int | None = None
+    #: GPU hours of all attempts together, after which nothing starts any more.
+    max_gpu_hours: float | None = None
+    #: Retries per run for each outcome; an outcome that is absent gets none.
+    retries: Mapping[Outcome, int] = field(default_factory=lambda: dict(_DEFAULT_RETRIES))
     #: Wait before the first retry, in seconds; doubles with each further one.
-    base_delay_s: float = 10.0
-    max_delay_s: float = 600.0
+    retry_delay_s: float = 10.0
+    max_retry_delay_s: float = 600.0
+    #: Whether one run of each group must get as far as training before the others start.
+    canary: bool = True
 
-    def retry_delay_s(self, key: RunKey, outcome: Outcome, count: int) -> float | None:
-        """Seconds to wait before the next attempt, or None if there shall be none.
 
-        Args:
-            count: how many attempts of this run ended with this outcome, this one included.
-        """
-        if outcome in self.free:
+def retry_delay_s(limits: Limits, key: RunKey, outcome: Outcome, outcomes: Sequence[Outcome]) -> float | None:
+    """Seconds to wait before the next attempt, or None if there shall be none.
+
+    Args:
+        outcome: how the latest attempt ended.
+        outcomes: how all attempts of the run ended since it was planned, the latest included.
+    """
+    if outcome in FREE:
+        losses = 0
+        for earlier in reversed(outcomes):
+            if earlier not in FREE:
+                break
+            losses += 1
+        if losses < _FREE_DELAY_FROM:
             return 0.0
-        if count > self.limits.get(outcome, 0):
-            return None
-        delay_s = min(self.max_delay_s, self.base_delay_s * 2.0 ** (count - 1))
-        return delay_s * (0.5 + 0.5 * _spread(key, outcome, count))
+        return min(limits.max_retry_delay_s, _FREE_DELAY_S * 2.0 ** (losses - _FREE_DELAY_FROM))
+    count = list(outcomes).count(outcome)
+    if count > limits.retries.get(outcome, 0):
+        return None
+    delay_s = min(limits.max_retry_delay_s, limits.retry_delay_s * 2.0 ** (count - 1))
+    return delay_s * (0.5 + 0.5 * _spread(key, outcome, count))
+
+
+def hold_reason(recent: Sequence[tuple[Outcome | None, str]]) -> str | None:
+    """Why a group shall be held back after its latest ending, or None.
+
+    Args:
+        recent: outcome and cause of the group's latest starts, oldest first; (None, "") for those in flight.
+    """
+    for outcome, cause in recent:
+        if outcome == "misconfigured":
+            return f"misconfigured: {cause}"
+    starts = list(recent)[-_HOLD_STARTS:]
+    failures = [
+        ending for ending in starts if ending[0] is not None and ending[0] not in ("succeeded", *FREE, "cancelled")
+    ]
+    for ending in dict.fromkeys(failures):
+        if failures.count(ending) >= _HOLD_FAILURES:
+            return f"{_HOLD_FAILURES} of {len(starts)} starts ended alike ({ending[0]}): {ending[1]}"
+    return None
+
+
+def is_node_suspect(failed_runs: int) -> bool:
+    """Whether a node is set aside, given how many different runs failed on it since one succeeded."""
+    return failed_runs >= _SUSPICIOUS_RUNS
+
+
+def trimmed_starts(recent: list[tuple[Outcome | None, str]]) -> list[tuple[Outcome | None, str]]:
+    """The starts that `hold_reason` looks at."""
+    return recent[-_HOLD_STARTS:]
 
 
 def _spread(key: RunKey, outcome: str, count: int) -> float:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.guard import descendants
+
 _GUARD = Path(__file__).with_name("guard.py")
 
 
@@ -95,6 +97,16 @@ class GuardedProcess:
     def renew_lease(self, seconds: float) -> None:
         """Let the program run `seconds` from now, if nothing else is heard."""
         self._tell(f"lease {seconds}")
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the program and everything below it that is alive; 0 where it cannot be told."""
+        ticks = 0
+        for pid in [self.pid, *descendants(self.pid)]:
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+                fields = stat.rsplit(")", 1)[1].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
         """Let go of the program: if it still runs, its guard ends it."""

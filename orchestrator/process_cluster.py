@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator import clock
 from orchestrator.commands import LaunchAttempt, StopAttempt
-from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined
-from orchestrator.worker import AttemptReport, AttemptWorker
+from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
+from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.layout import SweepRoot
 
@@ -18,11 +18,15 @@ _LOOK_EVERY_S = 0.05
 class ProcessCluster:
     """Runs attempts here. They end with the orchestrator; another one continues from their checkpoints."""
 
-    def __init__(self, *, cpus: float | None = None, gpus: float | None = None) -> None:
+    def __init__(
+        self, *, cpus: float | None = None, gpus: float | None = None, preemption_command: str | None = None
+    ) -> None:
+        self._terms = Terms(preemption_command=preemption_command)
         self._cpus = float(os.cpu_count() or 1) if cpus is None else cpus
         self._gpus = 0.0 if gpus is None else gpus
         self._workers: dict[tuple[RunKey, int], AttemptWorker] = {}
         self._started: set[tuple[RunKey, int]] = set()
+        self._begun: set[tuple[RunKey, int]] = set()
         self._lost: list[tuple[RunKey, int]] = []
         self._is_announced = False
 
@@ -40,7 +44,9 @@ class ProcessCluster:
             if name in self._workers:
                 self._workers[name].stop()
         elif name not in self._workers:
-            worker = AttemptWorker(self._specs[command.key], self._root.run_dir(command.key), command.attempt)
+            worker = AttemptWorker(
+                self._specs[command.key], self._root.run_dir(command.key), command.attempt, self._terms
+            )
             self._workers[name] = worker
             worker.start()
 
@@ -67,6 +73,9 @@ class ProcessCluster:
             if report.pid and name not in self._started:
                 self._started.add(name)
                 events.append(started_event(*name, report, at))
+            if report.has_begun and name not in self._begun:
+                self._begun.add(name)
+                events.append(TrainingBegan(at=at, key=name[0], attempt=name[1]))
             if report.verdict is not None:
                 del self._workers[name]
                 events.append(ended_event(*name, report, at))
@@ -101,6 +110,7 @@ def ended_event(key: RunKey, attempt: int, report: AttemptReport, at: float) -> 
         exit_code=report.exit_code,
         cause=report.verdict.cause,
         evidence=report.verdict.evidence,
+        is_node_suspect=report.verdict.is_node_suspect,
     )
 
 

@@ -6,14 +6,19 @@ runs would feel. An actor that is not used again at once is given back.
 
 Actors are named `<sweep id>/<serial>` in a fixed namespace, so that another orchestrator finds them and asks what
 they hold. Ray neither restarts them nor retries their calls: retries are decisions, and decisions are the machine's.
-A call that cannot be answered (`ActorUnavailableError`, a time-out) says nothing about the attempt; only the death of
-its actor ends it.
+
+The end of an attempt is reported when it is certain. An actor that tells it is believed. An actor that died or does
+not answer leaves its attempt in doubt, until its guard has written how the trainer ended, or until the actor's lease
+must have run out: each actor renews a lease at the registry, an actor on the head, and a guard that hears of no
+renewal ends its trainer. So two trainers never write into one run directory.
 """
 
 import logging
 import socket
+import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -30,10 +35,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import clock
 from orchestrator.commands import LaunchAttempt, StopAttempt
-from orchestrator.events import AttemptEnded, Event, NodeJoined, NodeLeft
+from orchestrator.events import AttemptEnded, Event, NodeJoined, NodeLeft, TrainingBegan
+from orchestrator.leases import LeaseBook, margin_s
 from orchestrator.outcomes import Outcome
 from orchestrator.process_cluster import ended_event, started_event
-from orchestrator.worker import AttemptReport, AttemptWorker
+from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import ClusterError
 from sweeps.layout import RunDir, SweepRoot
@@ -43,7 +49,8 @@ log = logging.getLogger(__name__)
 _NODES_EVERY_S = 5.0
 #: How soon an attempt that was just begun is heard of, if it does not end before.
 _FIRST_WORD_S = 0.2
-_ADOPTION_LIMIT_S = 60.0
+_ADOPTION_LIMIT_S = 10.0
+_DOUBTS_EVERY_S = 0.5
 #: How long an actor that was placed on a node with room may take to appear.
 _PLACEMENT_LIMIT_S = 120.0
 # Ray's own resources, as ray.nodes() lists them beside the custom ones.
@@ -51,17 +58,25 @@ _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 
 
 class AttemptActor:
-    """Holds an AttemptWorker, and after it the next one."""
+    """Holds an AttemptWorker, and after it the next one; renews the lease that lets its trainer live."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, namespace: str, registry: str, lease_s: float) -> None:
+        self._name = name
+        self._namespace = namespace
+        self._registry_name = registry
+        self._registry: Any = None
+        self._lease_s = lease_s
         self._worker: AttemptWorker | None = None
         self._held: tuple[RunKey, int] | None = None
+        threading.Thread(target=self._keep_renewing, name="lease", daemon=True).start()
 
-    def begin(self, spec: RunSpec, run_dir: RunDir, attempt: int) -> AttemptReport:
+    def begin(self, spec: RunSpec, run_dir: RunDir, attempt: int, preemption_command: str | None) -> AttemptReport:
         """Start an attempt, once; returns as soon as there is something to tell."""
         if self._held != (spec.key, attempt):
             assert self._worker is None or self._worker.report().verdict is not None, self._held
-            self._worker = AttemptWorker(spec, run_dir, attempt)
+            lease_s = self._renewed_s()
+            assert lease_s is not None, "the registry of leases does not answer"
+            self._worker = AttemptWorker(spec, run_dir, attempt, Terms(lease_s, preemption_command))
             self._held = (spec.key, attempt)
             self._worker.start()
         assert self._worker is not None
@@ -71,49 +86,121 @@ class AttemptActor:
         """Which attempt it has, running or ended."""
         return self._held
 
-    def wait(self, timeout_s: float) -> AttemptReport:
+    def wait(self, timeout_s: float, is_begun_known: bool) -> AttemptReport:
         """Return when the attempt has ended; bounded, so that no call of a dead orchestrator stays for ever."""
         assert self._worker is not None, "no attempt was begun"
-        return self._worker.wait(timeout_s)
+        return self._worker.wait(timeout_s, is_begun_known=is_begun_known)
 
     def stop(self) -> None:
         if self._worker is not None:
             self._worker.stop()
 
+    def _keep_renewing(self) -> None:
+        while True:
+            clock.sleep(self._lease_s / 4)
+            if self._worker is not None and self._worker.report().verdict is None:
+                left_s = self._renewed_s()
+                if left_s is not None:
+                    self._worker.renew_lease(left_s)
+
+    def _renewed_s(self) -> float | None:
+        """Ask for another lease; what is left of it when the answer comes, or None where there is none."""
+        asked_at = clock.monotonic()
+        try:
+            if self._registry is None:
+                self._registry = ray.get_actor(self._registry_name, namespace=self._namespace)
+            ray.get(self._registry.renew.remote(self._name), timeout=self._lease_s / 4)
+        except (RayError, ValueError, TimeoutError):
+            self._registry = None  # a head that came back has another one
+            return None
+        return self._lease_s - (clock.monotonic() - asked_at)
+
+
+class LeaseRegistry:
+    """Keeps the book of leases on the head; outlives orchestrators."""
+
+    def __init__(self) -> None:
+        self._book = LeaseBook(clock.monotonic())
+
+    def renew(self, holder: str) -> None:
+        self._book.grant(holder, clock.monotonic())
+
+    def forget(self, holder: str) -> None:
+        self._book.forget(holder)
+
+    def age_s(self, holder: str) -> float:
+        """Seconds since the holder can last have been granted a lease."""
+        return self._book.age_s(holder, clock.monotonic())
+
 
 _ACTOR: Any = ray.remote(max_restarts=0, max_task_retries=0)(AttemptActor)
+_REGISTRY: Any = ray.remote(max_restarts=0, max_task_retries=0)(LeaseRegistry)
 _Shape = tuple[object, ...]
 
 
 class _Flight:
     """An attempt in flight as the driver sees it."""
 
-    def __init__(self, key: RunKey, attempt: int, actor: Any, place: _Shape | None) -> None:
+    def __init__(self, key: RunKey, attempt: int, actor: Any, holder: str, place: _Shape | None) -> None:
         self.key = key
         self.attempt = attempt
         self.actor = actor
+        #: The name of its actor, under which its lease stands in the book.
+        self.holder = holder
         #: The node and the resources of its actor; None where an earlier orchestrator made it.
         self.place = place
         self.launched_at = clock.monotonic()
         self.report: AttemptReport | None = None
         self.is_started = False
+        self.is_begun = False
+        #: Since when its actor has been dead or silent, and what that looks like; None while all is well.
+        self.doubt: _Doubt | None = None
+
+
+@dataclass(slots=True)
+class _Doubt:
+    since: float
+    outcome: Outcome
+    cause: str
+    #: Whether Ray says that the actor is dead; a silent one may still speak.
+    is_dead: bool
 
 
 class RayCluster:
     """Attempts as Ray actors, on a cluster that `connect` starts or joins."""
 
-    def __init__(self, connect: Callable[[str], Callable[[], None]], *, namespace: str, poll_every_s: float) -> None:
-        """`connect` takes the sweep's id, connects this process, and returns what disconnects it."""
+    def __init__(
+        self,
+        connect: Callable[[str], Callable[[], None]],
+        *,
+        namespace: str,
+        poll_every_s: float,
+        lease_s: float,
+        preemption_command: str | None = None,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Set up; nothing is started yet.
+
+        Args:
+            connect: takes the sweep's id, connects this process, and returns what ends the connection for good.
+            beat: called at every poll: the orchestrator is there.
+        """
         self._connect = connect
         self._disconnect: Callable[[], None] = lambda: None
         self._namespace = namespace
         self._poll_every_s = poll_every_s
+        self._lease_s = lease_s
+        self._preemption_command = preemption_command
+        self._beat = beat
         self._flights: dict[tuple[RunKey, int], _Flight] = {}
         self._calls: dict[Any, _Flight] = {}
         #: Actors whose attempt has ended and that may take the next one, by node and resources.
-        self._idle: dict[_Shape, list[Any]] = {}
+        self._idle: dict[_Shape, list[tuple[str, Any]]] = {}
+        #: Actors of an earlier orchestrator that do not answer: any of them may hold an attempt that is in doubt.
+        self._unknown: dict[str, Any] = {}
         self._nodes: dict[str, NodeJoined] = {}
         self._nodes_at = float("-inf")
+        self._doubts_at = float("-inf")
         self._pending: list[Event] = []
 
     def open(self, root: SweepRoot, sweep_id: str, specs: Mapping[RunKey, RunSpec]) -> None:
@@ -121,39 +208,52 @@ class RayCluster:
         self._sweep_id = sweep_id
         self._specs = specs
         self._disconnect = self._connect(sweep_id)
+        self._registry = self._find_registry()
 
     def adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
         wanted = set(attempts)
         for name in self._own_actors():
-            actor = ray.get_actor(name, namespace=self._namespace)
-            held = ray.get(actor.held.remote(), timeout=_ADOPTION_LIMIT_S)
+            try:
+                actor = ray.get_actor(name, namespace=self._namespace)
+                held = ray.get(actor.held.remote(), timeout=_ADOPTION_LIMIT_S)
+            except (ActorDiedError, ValueError):
+                continue
+            except RayError:
+                self._unknown[name] = actor
+                continue
             if held is not None and held in wanted:
                 wanted.remove(held)
-                flight = _Flight(held[0], held[1], actor, None)
-                self._flights[held] = flight
-                self._watch(flight, actor.wait.remote(0.0))
+                self._take_up(_Flight(held[0], held[1], actor, name, None), actor.wait.remote(0.0, True))
             else:
-                ray.kill(actor)
+                self._dismiss(name, actor)
         for key, attempt in sorted(wanted):
-            self._report_end(key, attempt, "worker_lost", "it was gone when the orchestrator came back")
+            flight = _Flight(key, attempt, None, "", None)
+            self._flights[key, attempt] = flight
+            self._put_in_doubt(
+                flight, "worker_lost", "its worker was gone when the orchestrator came back", is_dead=True
+            )
 
     def execute(self, command: LaunchAttempt | StopAttempt) -> None:
         name = (command.key, command.attempt)
         if isinstance(command, StopAttempt):
-            if name in self._flights:
+            if name in self._flights and self._flights[name].actor is not None:
                 self._flights[name].actor.stop.remote()
         elif name not in self._flights:
             place = _place(command)
             idle = self._idle.get(place)
-            flight = _Flight(*name, idle.pop() if idle else self._new_actor(command), place)
-            self._flights[name] = flight
-            run_dir = self._root.run_dir(command.key)
-            self._watch(flight, flight.actor.begin.remote(self._specs[command.key], run_dir, command.attempt))
+            holder, actor = idle.pop() if idle else self._new_actor(command)
+            call = actor.begin.remote(
+                self._specs[command.key], self._root.run_dir(command.key), command.attempt, self._preemption_command
+            )
+            self._take_up(_Flight(*name, actor, holder, place), call)
 
-    def _new_actor(self, command: LaunchAttempt) -> Any:
+    def _new_actor(self, command: LaunchAttempt) -> tuple[str, Any]:
         resources = command.resources
-        return _ACTOR.options(
-            name=f"{self._sweep_id}/{uuid.uuid4().hex}",
+        name = f"{self._sweep_id}/{uuid.uuid4().hex}"
+        # Whatever it is granted later, its lease is counted from now on.
+        self._registry.renew.remote(name)
+        actor = _ACTOR.options(
+            name=name,
             namespace=self._namespace,
             lifetime="detached",
             max_concurrency=3,  # one call that watches, one that stops, one of an orchestrator that asks what is held
@@ -162,6 +262,23 @@ class RayCluster:
             memory=resources.memory_bytes or None,
             resources=dict(resources.custom) or None,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=command.node, soft=False),
+        ).remote(name, self._namespace, self._registry_name, self._lease_s)
+        return name, actor
+
+    @property
+    def _registry_name(self) -> str:
+        return f"{self._sweep_id}.leases"
+
+    def _find_registry(self) -> Any:
+        head = next((node["NodeID"] for node in ray.nodes() if _is_head(node)), None)
+        strategy = None if head is None else NodeAffinitySchedulingStrategy(node_id=head, soft=True)
+        return _REGISTRY.options(
+            name=self._registry_name,
+            namespace=self._namespace,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            scheduling_strategy=strategy,
         ).remote()
 
     def _own_actors(self) -> list[str]:
@@ -174,8 +291,10 @@ class RayCluster:
         ]
 
     def poll(self, timeout_s: float) -> list[Event]:
+        self._beat()
         self._give_back_idle()
         self._look_at_nodes()
+        self._look_at_doubts()
         if not self._pending:
             calls = list(self._calls)
             if calls:
@@ -195,58 +314,124 @@ class RayCluster:
 
     def close(self) -> None:
         self._give_back_idle()
+        if not self._flights:
+            ray.kill(self._registry)
         ray.shutdown()
         if not self._flights:
             self._disconnect()
 
-    def _watch(self, flight: _Flight, call: Any) -> None:
+    def _take_up(self, flight: _Flight, call: Any) -> None:
+        self._flights[flight.key, flight.attempt] = flight
         self._calls[call] = flight
+
+    def _watch_on(self, flight: _Flight) -> None:
+        self._calls[flight.actor.wait.remote(self._poll_every_s, flight.is_begun)] = flight
 
     def _hear(self, flight: _Flight, call: Any) -> None:
         """Turn an answer, or its absence, into events; watch on where the attempt goes on."""
+        if (flight.key, flight.attempt) not in self._flights:
+            return  # its end was certain before its actor spoke again
         try:
             report = ray.get(call, timeout=10.0)
         except (ActorUnavailableError, GetTimeoutError) as error:
-            log.warning("No word from %s at the moment (%s); it is asked again.", flight.key, type(error).__name__)
-            self._watch(flight, flight.actor.wait.remote(self._poll_every_s))
+            # No sign of death: the trainer may be well and only its node's network slow.
+            self._put_in_doubt(flight, "worker_lost", f"its worker does not answer ({type(error).__name__})")
+            self._watch_on(flight)
+            return
+        except RayTaskError as error:
+            # A mistake of ours in the actor; without it the guard ends the trainer, and tells how.
+            ray.kill(flight.actor, no_restart=True)
+            self._put_in_doubt(flight, "crashed", f"its worker failed: {error.cause!r}", is_dead=True)
             return
         except RayError as error:
-            self._end(flight, *_verdict_of(error))
+            self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
             return
-        flight.report = report
+        flight.report, flight.doubt = report, None
         if report.pid and not flight.is_started:
             flight.is_started = True
             self._pending.append(started_event(flight.key, flight.attempt, report, clock.now()))
+        if report.has_begun and not flight.is_begun:
+            flight.is_begun = True
+            self._pending.append(TrainingBegan(at=clock.now(), key=flight.key, attempt=flight.attempt))
         if report.verdict is None:
-            self._watch(flight, flight.actor.wait.remote(self._poll_every_s))
+            self._watch_on(flight)
             return
         self._pending.append(ended_event(flight.key, flight.attempt, report, clock.now()))
         del self._flights[flight.key, flight.attempt]
-        self._idle.setdefault(flight.place or (), []).append(flight.actor)
+        self._idle.setdefault(flight.place or (), []).append((flight.holder, flight.actor))
 
-    def _end(self, flight: _Flight, outcome: Outcome, cause: str) -> None:
-        self._report_end(flight.key, flight.attempt, outcome, cause)
-        del self._flights[flight.key, flight.attempt]
-        ray.kill(flight.actor, no_restart=True)
+    def _put_in_doubt(self, flight: _Flight, outcome: Outcome, cause: str, *, is_dead: bool = False) -> None:
+        since = flight.doubt.since if flight.doubt else clock.monotonic()
+        if flight.doubt is None:
+            log.info("%s is in doubt: %s", flight.key, cause)
+        flight.doubt = _Doubt(since, outcome, cause, is_dead)
+
+    def _look_at_doubts(self) -> None:
+        """Report the attempts whose end has become certain."""
+        moment = clock.monotonic()
+        doubtful = [flight for flight in self._flights.values() if flight.doubt is not None]
+        if not doubtful or moment - self._doubts_at < _DOUBTS_EVERY_S:
+            return
+        self._doubts_at = moment
+        for flight in doubtful:
+            assert flight.doubt is not None
+            if self._is_over_by_guard(flight) or self._is_over_by_lease(flight, moment):
+                self._report_end(flight.key, flight.attempt, flight.doubt.outcome, flight.doubt.cause)
+                del self._flights[flight.key, flight.attempt]
+                if flight.actor is not None:
+                    self._dismiss(flight.holder, flight.actor)
+
+    def _is_over_by_guard(self, flight: _Flight) -> bool:
+        """Whether the guard has written how the trainer ended, for an actor that will not speak any more."""
+        assert flight.doubt is not None
+        return flight.doubt.is_dead and self._root.run_dir(flight.key).exit_status(flight.attempt).exists()
+
+    def _is_over_by_lease(self, flight: _Flight, moment: float) -> bool:
+        """Whether every actor that may hold the attempt must have lost its lease."""
+        assert flight.doubt is not None
+        limit_s = self._lease_s + margin_s(self._lease_s)
+        if flight.actor is None:
+            # Which actor had it is not known: the lease ran from a renewal before the doubt at the latest.
+            holders = list(self._unknown)
+            is_over = moment - flight.doubt.since > limit_s
+        else:
+            holders = [flight.holder]
+            is_over = True
+        return is_over and all(self._age_s(holder) > limit_s for holder in holders)
+
+    def _age_s(self, holder: str) -> float:
+        try:
+            return float(ray.get(self._registry.age_s.remote(holder), timeout=5.0))
+        except ActorDiedError:
+            # Its head died; the new book counts every lease from its own start.
+            self._registry = self._find_registry()
+            return 0.0
+        except RayError:
+            return 0.0
 
     def _report_end(self, key: RunKey, attempt: int, outcome: Outcome, cause: str) -> None:
         self._pending.append(AttemptEnded(at=clock.now(), key=key, attempt=attempt, outcome=outcome, cause=cause))
 
+    def _dismiss(self, holder: str, actor: Any) -> None:
+        ray.kill(actor, no_restart=True)
+        self._registry.forget.remote(holder)
+
     def _give_back_idle(self) -> None:
         """Actors that the commands since the last poll did not take: others may use what they hold."""
         for actors in self._idle.values():
-            for actor in actors:
-                ray.kill(actor, no_restart=True)
+            for holder, actor in actors:
+                self._dismiss(holder, actor)
         self._idle.clear()
 
     def _give_up_unplaced(self) -> None:
         """An actor that nobody places holds its room for ever: others may share the cluster and be faster."""
         moment = clock.monotonic()
         for flight in list(self._flights.values()):
-            if flight.report is None and moment - flight.launched_at > _PLACEMENT_LIMIT_S:
+            is_waiting = flight.report is None and flight.doubt is None and flight.actor is not None
+            if is_waiting and moment - flight.launched_at > _PLACEMENT_LIMIT_S:
+                ray.kill(flight.actor, no_restart=True)
                 cause = f"the cluster did not place it within {_PLACEMENT_LIMIT_S:g} s"
-                self._calls = {call: other for call, other in self._calls.items() if other is not flight}
-                self._end(flight, "worker_lost", cause)
+                self._put_in_doubt(flight, "worker_lost", cause, is_dead=True)
 
     def _look_at_nodes(self) -> None:
         moment = clock.monotonic()
@@ -304,13 +489,17 @@ def _verdict_of(error: RayError) -> tuple[Outcome, str]:
     """The only translation of Ray's errors into outcomes."""
     if isinstance(error, OutOfMemoryError):
         return "out_of_memory", "Ray's memory monitor killed it: the node ran out of memory"
+    if getattr(error, "preempted", False) or "SIGTERM" in str(error) or "preempted" in str(error):
+        return "preempted", "its node was taken away"
     if isinstance(error, ActorDiedError):
         return "worker_lost", "its Ray worker died, and the trainer with it"
     if isinstance(error, ActorUnschedulableError):
         return "worker_lost", "its node is gone"
-    if isinstance(error, RayTaskError):
-        return "crashed", f"the attempt failed by itself: {error.cause!r}"
     return "worker_lost", f"Ray lost it ({type(error).__name__})"
+
+
+def _is_head(node: Mapping[str, Any]) -> bool:
+    return bool(node["Alive"]) and "node:__internal_head__" in node["Resources"]
 
 
 def _place(command: LaunchAttempt) -> _Shape:

@@ -1,4 +1,4 @@
-"""The state that the journal's events add up to: runs, nodes, and what is queued."""
+"""The state that the journal's events add up to: runs, groups, nodes, and what is queued."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,23 +6,30 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.outcomes import Outcome
-from orchestrator.policy import RetryPolicy
+from orchestrator.policy import Limits
 from sweeps.contracts import Resources, RunKey
 
 RunState = Literal[
     "idle",  # planned by an earlier launch, and not part of this one
-    "waiting",  # for room
+    "waiting",  # for room, or for its group
     "backing_off",  # until `retry_at`
     "launching",  # told to start, not yet heard of
     "running",
     "stopping",  # told to stop, not yet heard of
+    "paused",  # on request
     "done",
     "failed",
-    "cancelled",
+    "cancelled",  # on request
 ]
 IN_FLIGHT: frozenset[RunState] = frozenset({"launching", "running", "stopping"})
 #: Nothing more happens to these unless somebody asks for it.
 AT_REST: frozenset[RunState] = frozenset({"idle", "done", "failed", "cancelled"})
+
+#: What a run asks for, hashable.
+Shape = tuple[object, ...]
+#: What runs share a queue by: their group, and what they ask for.
+Lane = tuple[str, Shape]
+Rank = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -43,7 +50,7 @@ class Run:
     group: str
     resources: Resources
     #: Sorts the queue: priority, then seed, then position in the plan.
-    rank: tuple[int, int, int]
+    rank: Rank
     digest: str = ""
     state: RunState = "idle"
     #: Number of the latest attempt; 0 before the first.
@@ -52,14 +59,37 @@ class Run:
     room: Room | None = None
     #: When a run that backs off is queued again; seconds since 1970.
     retry_at: float | None = None
+    #: Where a run goes once its attempt has been stopped; None where it was not told to stop for its own sake.
+    after_stop: RunState | None = None
     #: How its attempts ended since it was planned or last retried on request.
     outcomes: list[Outcome] = field(default_factory=list)
     #: Of the latest attempt that ended badly.
     outcome: Outcome | None = None
     cause: str = ""
     evidence: tuple[str, ...] = ()
+    host: str = ""
     started_at: float | None = None
     ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class Group:
+    """The runs of one method and suite, which share their failures."""
+
+    name: str
+    #: Whether a run of it got as far as training since the orchestrator started.
+    is_proven: bool = False
+    #: Why nothing of it starts; None where it may.
+    held: str | None = None
+    #: Its runs that wait or back off.
+    pending: int = 0
+    in_flight: int = 0
+    #: How its latest starts ended, oldest first; (None, "") for those that have not.
+    recent: list[tuple[Outcome | None, str]] = field(default_factory=list)
+
+    def may_start(self, limits: Limits) -> bool:
+        """Whether another run of it may start now: until one is proven, one at a time."""
+        return self.held is None and (self.is_proven or not limits.canary or self.in_flight == 0)
 
 
 @dataclass(slots=True)
@@ -74,6 +104,10 @@ class Node:
     #: Free share of each GPU.
     gpus: list[float]
     host: str = ""
+    #: Runs that failed on it, apparently by its fault, since one last succeeded.
+    failed_runs: set[RunKey] = field(default_factory=set)
+    #: Why nothing starts on it any more; None where it may.
+    set_aside: str | None = None
 
     def room_for(self, wanted: Resources) -> Room | None:
         """Where `wanted` would fit now, or None."""
@@ -116,28 +150,40 @@ def _gpus_for(free: list[float], wanted: float) -> tuple[int, ...] | None:
 class SweepState:
     """Everything that `orchestrator.machine.apply` knows."""
 
-    policy: RetryPolicy = field(default_factory=RetryPolicy)
     sweep_id: str = ""
-    max_concurrent: int | None = None
+    limits: Limits = field(default_factory=Limits)
     runs: dict[RunKey, Run] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
-    #: Waiting runs as heaps of (rank, key), one for each shape of resources: a shape that does not fit
-    #: blocks only its own heap.
-    queues: dict[tuple[object, ...], list[tuple[tuple[int, int, int], RunKey]]] = field(default_factory=dict)
+    #: Waiting runs as heaps of (rank, key): what does not fit, or may not start, blocks only its own lane.
+    lanes: dict[Lane, list[tuple[Rank, RunKey]]] = field(default_factory=dict)
     #: Runs that back off, as a heap of (moment, key).
     alarms: list[tuple[float, RunKey]] = field(default_factory=list)
     #: Runs in flight.
     in_flight: set[RunKey] = field(default_factory=set)
-    #: Nodes with room that no queue has tried since; a shape that fits nowhere else is tried on these only.
+    #: Nodes with room that no lane has tried since; a shape that fits nowhere else is tried on these only.
     fresh_nodes: set[str] = field(default_factory=set)
     #: Shapes that fit on no node but perhaps the fresh ones.
-    blocked: set[tuple[object, ...]] = field(default_factory=set)
+    blocked: set[Shape] = field(default_factory=set)
+    #: Nodes that are kept free for a shape.
+    reserved: dict[str, Shape] = field(default_factory=dict)
+    #: By shape: launches of worse-ranked runs past the best one that fits nowhere.
+    passes: dict[Shape, int] = field(default_factory=dict)
     #: How many runs are in each state.
     tally: Counter[RunState] = field(default_factory=Counter)
+    #: GPU seconds of all attempts up to `used_until`, and what is held since.
+    gpu_seconds: float = 0.0
+    gpus_held: float = 0.0
+    used_until: float = 0.0
+    #: Why nothing starts any more until another launch, for example a full disk; None where things may start.
+    halted: str | None = None
     is_stopping: bool = False
 
     def move(self, run: Run, state: RunState) -> None:
         """The only way a run changes its state."""
+        group = self.groups[run.group]
+        group.pending += (state in _PENDING) - (run.state in _PENDING)
+        group.in_flight += (state in IN_FLIGHT) - (run.state in IN_FLIGHT)
         self.tally[run.state] -= 1
         self.tally[state] += 1
         run.state = state
@@ -146,7 +192,12 @@ class SweepState:
         """Whether nothing is left to do, or nothing may be done any more."""
         if self.in_flight:
             return False
-        return self.is_stopping or sum(self.tally[state] for state in AT_REST) == len(self.runs)
+        if self.is_stopping or self.halted is not None:
+            return True
+        return self.tally["paused"] == 0 and not any(group.pending and not group.held for group in self.groups.values())
 
     def in_state(self, *states: RunState) -> Iterator[Run]:
         return (run for run in self.runs.values() if run.state in states)
+
+
+_PENDING: frozenset[RunState] = frozenset({"waiting", "backing_off"})

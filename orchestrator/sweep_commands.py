@@ -6,20 +6,24 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from orchestrator.clusters import cluster_of
 from orchestrator.consoles import console_for
 from orchestrator.failures import failure_json, print_failures
 from orchestrator.launch import Launch, LaunchResult
 from orchestrator.plan_table import plan_summary, plan_table
+from orchestrator.policy import Limits
 from orchestrator.trainers.option_values import program_finder
 from sweeps.config import SweepConfig, compose_sweep
 from sweeps.contracts import RunSpec
 from sweeps.grid import Grid, grid_of
 from sweeps.layout import SweepRoot
 from sweeps.plan import plan_json
+from sweeps.settings import SweepSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
         collect=results.collect_quietly,
         collect_every_s=settings.collect_every_s,
     )
-    outcome = launch.run(config_text=sweep.config.text, max_concurrent=settings.max_concurrent)
+    outcome = launch.run(config_text=sweep.config.text, limits=limits_of(settings))
     files = results.finish()
     if arguments.json:
-        counts = {"done": outcome.done, "failed": len(outcome.failed), "open": outcome.open}
+        counts: dict[str, Any] = {"done": outcome.done, "failed": len(outcome.failed), "open": outcome.open}
+        counts |= {"held": dict(outcome.held), "halted": outcome.halted, "set_aside": list(outcome.set_aside)}
         failures = [failure_json(run, root) for run in outcome.failed]
         json.dump({"root": str(root.path), **counts, "failures": failures, **files.to_json()}, sys.stdout)
         print()
@@ -79,7 +84,25 @@ def run(arguments: argparse.Namespace) -> int:
         files.print(console)
         print_failures(console, outcome.failed, root)
         _print_end(console, outcome)
-    return 3 if outcome.open else 2 if outcome.failed else 0
+    return 2 if outcome.failed or outcome.held else 3 if outcome.open else 0
+
+
+def limits_of(settings: SweepSettings) -> Limits:
+    """What the configuration tells an orchestrator to keep to."""
+    retry = settings.retry
+    return Limits(
+        max_concurrent=settings.max_concurrent,
+        max_gpu_hours=settings.max_gpu_hours,
+        retries={
+            "out_of_memory": retry.out_of_memory,
+            "crashed": retry.crashed,
+            "stalled": retry.stalled,
+            "diverged": retry.diverged,
+        },
+        retry_delay_s=retry.delay_s,
+        max_retry_delay_s=retry.max_delay_s,
+        canary=settings.canary,
+    )
 
 
 def _print_end(console: Console, outcome: LaunchResult) -> None:
@@ -88,6 +111,13 @@ def _print_end(console: Console, outcome: LaunchResult) -> None:
         parts.append(f"{len(outcome.failed):,} failed")
     if outcome.open:
         parts.append(f"{outcome.open:,} not finished: the same command continues")
+    for reason in outcome.set_aside:
+        console.print(f"\n[yellow]set aside[/] {escape(reason)}")
+    for group, reason in outcome.held.items():
+        console.print(f"\n[bold red]held back[/] {escape(group)}: {escape(reason)}")
+        console.print("  Mend the cause, then run the same command again: one run tries first.")
+    if outcome.halted:
+        console.print(f"\n[bold red]halted[/]: {escape(outcome.halted)}")
     console.print(f"\n[bold]{', '.join(parts)}[/]")
 
 

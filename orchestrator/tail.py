@@ -1,8 +1,10 @@
 """Follows a growing log file, whole lines at a time."""
 
+import json
 from pathlib import Path
 
 _MOST_BYTES = 1024 * 1024
+_LAST_BYTES = 4096
 
 
 class LogTail:
@@ -32,3 +34,27 @@ class LogTail:
         elif len(data) == _MOST_BYTES:
             self._offset = size
         return data[:end].decode("utf-8", "replace")
+
+
+def point_of(line: str, step_key: str, score_key: str) -> tuple[int, float] | None:
+    """Step and score of a line of a score log, or None where it holds none."""
+    try:
+        record = json.loads(line)
+        return int(record[step_key]), float(record[score_key])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def last_score(path: Path, step_key: str, score_key: str) -> tuple[int | None, float | None]:
+    """Step and score of the last whole line of a score log; None for both where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _LAST_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return None, None
+    for line in reversed(text.splitlines()):
+        point = point_of(line, step_key, score_key)
+        if point is not None:
+            return point
+    return None, None

@@ -11,9 +11,11 @@ import errno
 import json
 import os
 import platform
+import shlex
 import socket
+import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from typing import Any
 from orchestrator import clock
 from orchestrator.outcomes import Outcome, Verdict
 from orchestrator.process import ExitStatus, GuardedProcess
-from orchestrator.tail import LogTail
+from orchestrator.tail import LogTail, point_of
+from orchestrator.trainers.checkpoint import CheckpointBrokenError
 from orchestrator.trainers.registry import trainer_of
 from orchestrator.trainers.trainer import Ending, Trainer
 from sweeps.contracts import Attempt, RunSpec
@@ -30,6 +33,15 @@ from sweeps.files import read_records, write_atomically
 from sweeps.layout import RunDir
 
 _TICK_S = 1.0
+#: Until it trains: others may wait for that.
+_FIRST_TICKS_S = 0.2
+_NOTICE_EVERY_S = 5.0
+#: Silence is never suspicious before, however quick the run's rhythm.
+_LEAST_SILENCE_S = 300.0
+_SILENCE_FACTOR = 10.0
+#: A silent trainer that for so long uses less than this share of one CPU does nothing.
+_IDLE_S = 60.0
+_IDLE_SHARE = 0.02
 #: How much of the output a verdict may be based on.
 _JUDGED_BYTES = 64 * 1024
 # Set by Ray or Kubernetes for their own workers; the trainer would take them for its own settings or for secrets.
@@ -50,6 +62,16 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What an attempt owes to its cluster."""
+
+    #: The first lease, in seconds from the start of the attempt; None where the attempt cannot be cut off.
+    lease_s: float | None = None
+    #: A program that ends with 0 when this machine is about to be taken away.
+    preemption_command: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptReport:
     """What a worker tells about its attempt. Once `verdict` is there, nothing of the attempt runs any more."""
 
@@ -58,6 +80,8 @@ class AttemptReport:
     pid: int = 0
     started_at: float = 0.0
     resumed_step: int | None = None
+    #: Whether it got as far as training.
+    has_begun: bool = False
     progress: Progress = Progress()
     verdict: Verdict | None = None
     exit_code: int | None = None
@@ -67,8 +91,9 @@ class AttemptReport:
 class AttemptWorker:
     """One attempt. `start` returns at once; `wait` tells how it goes."""
 
-    def __init__(self, spec: RunSpec, run_dir: RunDir, attempt: int) -> None:
+    def __init__(self, spec: RunSpec, run_dir: RunDir, attempt: int, terms: Terms | None = None) -> None:
         self._spec = spec
+        self._terms = terms or Terms()
         self._dir = run_dir
         self._attempt = attempt
         self._report = AttemptReport(host=socket.gethostname())
@@ -86,19 +111,34 @@ class AttemptWorker:
         """How the attempt stands now."""
         return self._report
 
-    def wait(self, timeout_s: float) -> AttemptReport:
-        """Return as soon as the attempt has ended, at the latest after `timeout_s` seconds."""
+    def wait(self, timeout_s: float, *, is_begun_known: bool = True) -> AttemptReport:
+        """Return as soon as the attempt has ended, at the latest after `timeout_s` seconds.
+
+        Args:
+            is_begun_known: False to return also as soon as it has begun to train.
+        """
+
+        def has_news() -> bool:
+            return self._report.verdict is not None or (self._report.has_begun and not is_begun_known)
+
         with self._changed:
-            self._changed.wait_for(lambda: self._report.verdict is not None, timeout_s)
+            self._changed.wait_for(has_news, timeout_s)
         return self._report
 
     def stop(self, outcome: Outcome = "cancelled", cause: str = "stopped on request") -> None:
         """End the attempt with its grace period. Returns at once."""
         self._stop = self._stop or (outcome, cause)
 
+    def renew_lease(self, seconds: float) -> None:
+        """Let the trainer go on for `seconds` from now, whatever becomes of the connection to the head."""
+        if self._process is not None:
+            self._process.renew_lease(seconds)
+
     def _run(self) -> None:
         try:
             verdict, exit_code = self._execute()
+        except CheckpointBrokenError as error:
+            verdict, exit_code = Verdict("crashed", str(error)), None
         except DreamsweepError as error:
             verdict, exit_code = Verdict("misconfigured", str(error)), None
         except OSError as error:
@@ -121,6 +161,10 @@ class AttemptWorker:
         trainer = trainer_of(self._spec.trainer)
         self._dir.path.mkdir(parents=True, exist_ok=True)
         self._write_spec()
+        if self._has_ended_well():
+            # Its attempt was lost between the trainer's end and our marker; a second start would train it again.
+            self._mark_done(trainer)
+            return Verdict("succeeded", "an earlier attempt had finished it"), 0
         resumed_step, repairs = trainer.repair(self._dir)
         launch = trainer.launch(self._spec, self._dir)
         started_at = clock.now()
@@ -143,6 +187,7 @@ class AttemptWorker:
             header=_header(self._attempt, started_at, launch.argv, repairs),
             exit_path=self._dir.exit_status(self._attempt),
             orphan_grace_s=min(2.0, trainer.settings.grace_s),
+            lease_s=self._terms.lease_s,
         )
         self._process = process
         record = replace(record, pid=process.pid)
@@ -161,21 +206,38 @@ class AttemptWorker:
         )
         self._write_attempt(record)
         if verdict.outcome == "succeeded":
-            write_atomically(self._dir.done, json.dumps({"attempt": self._attempt, "ended_at": record.ended_at}) + "\n")
-            trainer.clean(self._dir)
+            self._mark_done(trainer)
         return verdict, record.exit_code
+
+    def _has_ended_well(self) -> bool:
+        """Whether the latest attempt's guard saw its trainer end with 0, and nobody has marked the run as done."""
+        attempts = [int(record["attempt"]) for record in read_records(self._dir.attempts)]
+        if not attempts:
+            return False
+        status = next(read_records(self._dir.exit_status(max(attempts))), {})
+        return status.get("exit_code") == 0 and not status.get("stopped")
+
+    def _mark_done(self, trainer: Trainer) -> None:
+        record = {"attempt": self._attempt, "ended_at": clock.now()}
+        write_atomically(self._dir.done, json.dumps(record) + "\n")
+        trainer.clean(self._dir)
 
     def _watch(self, process: GuardedProcess, watch: "_Watch", grace_s: float) -> ExitStatus | None:
         """Wait for the program's end; end it where it was asked for, or where it gives no sign of life."""
         is_told = False
+        notice = PreemptionNotice(self._terms.preemption_command)
         while True:
-            status = process.wait(0.2 if self._stop and not is_told else _TICK_S)
+            status = process.wait(_TICK_S if watch.has_begun and not self._stop else _FIRST_TICKS_S)
+            progress = watch.progress()
+            with self._changed:
+                self._report = replace(self._report, progress=progress, has_begun=watch.has_begun)
+                self._changed.notify_all()
             if status is not None or process.is_guard_lost:
-                self._report = replace(self._report, progress=watch.progress())
                 return status
-            self._report = replace(self._report, progress=watch.progress())
+            if self._stop is None and notice.is_given():
+                self._stop = ("preempted", "the machine is about to be taken away")
             if self._stop is None:
-                self._stop = watch.alarm(clock.now())
+                self._stop = watch.alarm(clock.now(), process.cpu_seconds)
             if self._stop and not is_told:
                 process.stop(grace_s)
                 is_told = True
@@ -210,8 +272,22 @@ class AttemptWorker:
 
     def _write_attempt(self, record: Attempt) -> None:
         earlier = [line for line in read_records(self._dir.attempts) if line.get("attempt") != self._attempt]
-        lines = [*earlier, record.to_json()]
+        lines = [*map(self._closed, earlier), record.to_json()]
         write_atomically(self._dir.attempts, "".join(json.dumps(line) + "\n" for line in lines))
+
+    def _closed(self, line: dict[str, Any]) -> dict[str, Any]:
+        """An earlier attempt's line; where nobody saw it end, what its guard saw."""
+        if line.get("outcome") is not None:
+            return line
+        status = next(read_records(self._dir.exit_status(int(line["attempt"]))), {})
+        cause = f"its worker was lost; {status['stopped']}" if status.get("stopped") else "its worker was lost"
+        return {
+            **line,
+            "outcome": "worker_lost",
+            "cause": cause,
+            "ended_at": status.get("ended_at"),
+            "exit_code": status.get("exit_code"),
+        }
 
 
 class _Watch:
@@ -230,43 +306,63 @@ class _Watch:
         self._output = LogTail(run_dir.stdout, output_start)
         self._progress = Progress(at=started_at)
         self._alive_at = started_at
+        #: The longest silence that was followed by a sign of life.
+        self._longest_silence_s = 0.0
+        #: CPU time and moment from which a silent trainer is watched; negative while it is not.
+        self._cpu_seconds = -1.0
+        self._idle_from = started_at
+        self._has_logged = False
         self.has_started = False
         self.has_diverged = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it trains for certain: it says so, and has logged something beyond its output."""
+        return self.has_started and self._has_logged
 
     def progress(self) -> Progress:
         """Read what is new in all the logs, and tell how far the run is."""
         moment = clock.now()
         scores, metrics, output = self._scores.read(), self._metrics.read(), self._output.read()
         if scores or metrics or output:
+            self._longest_silence_s = max(self._longest_silence_s, moment - self._alive_at)
             self._alive_at = moment
+        self._has_logged = self._has_logged or bool(scores or metrics)
         self.has_started = self.has_started or self._trainer.has_started(output)
         self.has_diverged = self.has_diverged or self._trainer.has_diverged(metrics)
+        log = self._trainer.score_log
         for line in reversed(scores.splitlines()):
-            point = self._point(line)
+            point = point_of(line, log.step_key, log.score_key)
             if point is not None:
                 self._progress = Progress(point[0], point[1], moment)
                 break
         return self._progress
 
-    def _point(self, line: str) -> tuple[int, float] | None:
-        log = self._trainer.score_log
-        try:
-            record: dict[str, Any] = json.loads(line)
-            return int(record[log.step_key]), float(record[log.score_key])
-        except (ValueError, KeyError, TypeError):
-            return None
+    def alarm(self, moment: float, cpu_seconds: Callable[[], float]) -> tuple[Outcome, str] | None:
+        """Why the attempt must be ended now, if it must.
 
-    def alarm(self, moment: float) -> tuple[Outcome, str] | None:
-        """Why the attempt must be ended now, if it must."""
+        Args:
+            cpu_seconds: what the trainer's processes have used so far; asked only when they are silent.
+        """
         settings = self._trainer.settings
         if self.has_diverged:
             return "diverged", "the losses are NaN"
         if settings.startup_deadline_s and not self.has_started:
             if moment - self._started_at > settings.startup_deadline_s:
-                return "stalled", f"it did not begin to train within {settings.startup_deadline_s:g} s"
+                return "stalled", "it did not begin to train within trainer.startup_deadline_s"
             return None
-        if settings.heartbeat_s and moment - self._alive_at > settings.heartbeat_s:
-            return "stalled", f"none of its logs grew for {settings.heartbeat_s:g} s"
+        silence_s = moment - self._alive_at
+        if settings.heartbeat_s and silence_s > settings.heartbeat_s:
+            return "stalled", "none of its logs grew for trainer.heartbeat_s"
+        if not self._has_logged or silence_s <= _silence_limit_s(self._longest_silence_s):
+            self._cpu_seconds = -1.0
+            return None
+        # Silent for much longer than ever before: is it at work?
+        used = cpu_seconds()
+        if self._cpu_seconds < 0 or used - self._cpu_seconds > _IDLE_SHARE * (moment - self._idle_from):
+            self._cpu_seconds, self._idle_from = used, moment
+        elif moment - self._idle_from > _IDLE_S:
+            return "stalled", "none of its logs grew for far longer than ever before, and it uses no CPU"
         return None
 
     def last_output(self) -> str:
@@ -274,6 +370,31 @@ class _Watch:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(self._output_start, end - _JUDGED_BYTES))
             return file.read().decode("utf-8", "replace")
+
+
+def _silence_limit_s(longest_s: float) -> float:
+    """When silence is suspicious, learned from the run's own rhythm."""
+    return max(_LEAST_SILENCE_S, _SILENCE_FACTOR * longest_s)
+
+
+class PreemptionNotice:
+    """Asks a program now and then whether this machine is about to be taken away."""
+
+    def __init__(self, command: str | None) -> None:
+        self._words = shlex.split(command) if command else []
+        self._asked_at = float("-inf")
+
+    def is_given(self) -> bool:
+        moment = clock.monotonic()
+        if not self._words or moment - self._asked_at < _NOTICE_EVERY_S:
+            return False
+        self._asked_at = moment
+        try:
+            return (
+                subprocess.run(self._words, capture_output=True, timeout=_NOTICE_EVERY_S, check=False).returncode == 0
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False  # a program that does not answer gives no notice
 
 
 def trainer_environ(own: Mapping[str, str], wanted: Mapping[str, str], spec: RunSpec) -> dict[str, str]:

@@ -22,11 +22,13 @@ class Rule:
     outcome: Outcome
     #: A sentence for people; `{name}` stands for the group of that name.
     cause: str
+    #: Whether the node or its GPU is suspected, rather than the run.
+    is_node_suspect: bool = False
 
 
-def rule(pattern: str, outcome: Outcome, cause: str) -> Rule:
+def rule(pattern: str, outcome: Outcome, cause: str, *, is_node_suspect: bool = False) -> Rule:
     """A rule whose `^` and `$` match at every line."""
-    return Rule(re.compile(pattern, re.MULTILINE), outcome, cause)
+    return Rule(re.compile(pattern, re.MULTILINE), outcome, cause, is_node_suspect)
 
 
 # Signals that nobody answers: the output up to then says nothing about why.
@@ -200,13 +202,15 @@ RULES: tuple[Rule, ...] = (
         r"|fallen off the bus|uncorrectable ECC",
         "crashed",
         "The GPU failed: check it on its host (nvidia-smi -q).",
+        is_node_suspect=True,
     ),
     rule(
         r"(?P<code>CUDA_ERROR_[A-Z_]+)",
         "crashed",
         "The GPU's driver reported {code}.",
+        is_node_suspect=True,
     ),
-    rule(r"\bNCCL\b", "crashed", "The GPUs lost contact with each other (NCCL)."),
+    rule(r"\bNCCL\b", "crashed", "The GPUs lost contact with each other (NCCL).", is_node_suspect=True),
     # --- the checkpoint
     rule(
         r"^RuntimeError: No profile started",
@@ -418,7 +422,8 @@ def _match(text: str) -> Verdict | None:
             if matches:
                 groups = {name: normalise(value or "") for name, value in matches[-1].groupdict().items()}
                 cause = normalise(_fill(known.cause, groups))
-                return Verdict(known.outcome, cause, _evidence(_lines_of(region, matches[-1]), _last_error(region)))
+                evidence = _evidence(_lines_of(region, matches[-1]), _last_error(region))
+                return Verdict(known.outcome, cause, evidence, known.is_node_suspect)
     return None
 
 

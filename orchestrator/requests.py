@@ -1,0 +1,94 @@
+"""Asks the orchestrator of a root for something from another terminal, or another host: one small file per request.
+
+    <root>/requests/<time>-<host>-<pid>.json    {"action": "cancel", "select": {"task": "dmc_walker_*"}}
+
+The orchestrator takes the files in the order of their names, journals what they mean, and removes them. Without an
+orchestrator they wait for the next one.
+"""
+
+import fnmatch
+import json
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from orchestrator import clock
+from orchestrator.events import Event, GroupReleased, RunCancelled, RunPaused, RunResumed, RunRetried
+from orchestrator.states import Run, SweepState
+from sweeps.files import write_atomically
+from sweeps.layout import SweepRoot
+
+log = logging.getLogger(__name__)
+
+Action = Literal["cancel", "pause", "resume", "retry", "release"]
+_EVENTS: Mapping[Action, type[RunCancelled | RunPaused | RunResumed | RunRetried]] = {
+    "cancel": RunCancelled,
+    "pause": RunPaused,
+    "resume": RunResumed,
+    "retry": RunRetried,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An action for the runs that match every pattern; no pattern at all matches every run."""
+
+    action: Action
+    #: Wild-card patterns by `run`, `suite`, `task`, `method`, `label` or `group`.
+    select: Mapping[str, str] = field(default_factory=dict)
+
+    def matches(self, run: Run) -> bool:
+        """Whether it is meant for a run."""
+        return all(fnmatch.fnmatchcase(names_of(run)[field], pattern) for field, pattern in self.select.items())
+
+    def events(self, state: SweepState, at: float) -> list[Event]:
+        """What it means for the runs that there are."""
+        matching = [run for run in state.runs.values() if self.matches(run)]
+        events: list[Event] = []
+        if self.action in ("release", "retry"):
+            groups = dict.fromkeys(run.group for run in matching if state.groups[run.group].held)
+            events += [GroupReleased(at=at, group=group) for group in groups]
+        if self.action != "release":
+            events += [_EVENTS[self.action](at=at, key=run.key) for run in matching]
+        return events
+
+
+def names_of(run: Run) -> dict[str, str]:
+    """What a run can be selected by."""
+    return {
+        "run": str(run.key),
+        "suite": run.key.suite,
+        "task": run.key.task,
+        "method": run.group.split(" × ")[0],
+        "label": run.key.label,
+        "group": run.group,
+    }
+
+
+def write_request(root: SweepRoot, request: Request) -> None:
+    """Leave a request for the orchestrator of a root."""
+    root.requests.mkdir(exist_ok=True)
+    name = f"{clock.now():.6f}-{socket.gethostname()}-{os.getpid()}.json"
+    record = {"action": request.action, "select": dict(request.select)}
+    write_atomically(root.requests / name, json.dumps(record) + "\n")
+
+
+def pending_requests(root: SweepRoot) -> Iterator[tuple[Path, Request]]:
+    """The requests that wait, oldest first. A file that is none is put aside and reported."""
+    if not root.requests.is_dir():
+        return
+    for path in sorted(root.requests.glob("*.json")):
+        try:
+            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if record["action"] not in get_args(Action):
+                raise ValueError(f"no action {record['action']!r}")
+            request = Request(record["action"], {str(name): str(text) for name, text in record["select"].items()})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s is no request (%s); it is put aside.", path, error)
+            path.rename(path.with_suffix(".unreadable"))
+            continue
+        yield path, request
