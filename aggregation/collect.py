@@ -361,10 +361,7 @@ class Collection:
         )
         write_table(table, generation.faults_table)
         write_table(runs_table(self._after.runs.values()), generation.runs_table)
-        with generation.state.open("w", encoding="utf-8") as file:
-            file.write(self._after.to_text())
-            file.flush()
-            os.fsync(file.fileno())
+        generation.state.write_text(self._after.to_text(), encoding="utf-8")
 
     def _summed(self, found: Discovery) -> Summary:
         """Fill in what holds for all runs together."""

@@ -10,7 +10,6 @@ earlier one, its footer included, and whoever knows the earlier length or footer
     earlier bytes | new row groups | footer of all row groups that count
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +167,7 @@ class Partition:
 
 
 class _File:
-    """One Parquet file in the making; in place, whole and durable, when it is closed.
+    """One Parquet file in the making; whole and in place when it is closed. The store makes it durable.
 
     Args:
         path: Where it goes.
@@ -217,8 +216,6 @@ class _File:
             self._kept.append_row_groups(self._footers[0])
             self._kept.write_metadata_file(self._sink)
         self._sink.close()
-        with self._fresh.open("rb") as file:
-            os.fsync(file.fileno())
         self._fresh.replace(self.path)
 
     def abandon(self) -> None:

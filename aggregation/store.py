@@ -20,6 +20,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 _LINKED = ("scores", "runs.parquet", "faults.parquet")
 #: Earlier generations that stay for readers which had resolved the link.
 _KEPT_GENERATIONS = 1
+_SYNCS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +117,16 @@ class Store:
 
     def publish(self, generation: Generation) -> None:
         """Make `generation` the one that readers see, and remove those that no reader can need."""
-        _sync_folder(generation.path)
+        # All at once: the file system then writes its journal a few times, not once for each file.
+        files = [path for path in generation.path.rglob("*.*") if path.is_file() and path.stat().st_nlink == 1]
+        with ThreadPoolExecutor(_SYNCS) as pool:
+            list(pool.map(_sync, [*files, generation.path]))
         _replace_link(self._collected / "current", generation.path.name)
         for name in _LINKED:
             target = f".collected/current/{name}"
             if not (self.path / name).is_symlink() or (self.path / name).readlink() != Path(target):
                 _replace_link(self.path / name, target)
-        _sync_folder(self._collected)
+        _sync(self._collected)
         self._remove_others(generation)
 
     def discard(self, generation: Generation) -> None:
@@ -150,7 +155,7 @@ def _replace_link(link: Path, target: str) -> None:
     fresh.replace(link)
 
 
-def _sync_folder(path: Path) -> None:
+def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

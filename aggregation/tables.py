@@ -1,6 +1,5 @@
 """The two tables beside the dataset: one row per run, one row per bad line."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -51,10 +50,8 @@ def faults_table(
 
 
 def write_table(content: pa.Table, path: Path) -> None:
-    """Write a table and make it durable."""
+    """Write a table."""
     pq.write_table(content, path, compression="zstd")
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _run_row(state: RunState) -> dict[str, object]:
