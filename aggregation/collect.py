@@ -13,8 +13,6 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Self
 
-import pyarrow.parquet as pq
-
 from aggregation.dataset import Partition, partition_folder, write_empty
 from aggregation.discover import Discovery, RunLog, Unusable, discover
 from aggregation.record import Fault
@@ -23,7 +21,7 @@ from aggregation.run_reader import Reading, ReadTask, fault_counts, fingerprint,
 from aggregation.seams import Seam, cuts, gap_frames, known_seams
 from aggregation.state import RunState, StoreState
 from aggregation.store import Generation, Store, link_or_copy
-from aggregation.tables import faults_table, runs_table, write_table
+from aggregation.tables import faults_table, read_table, runs_table, write_table
 from sweeps.contracts import Attempt
 from sweeps.errors import LogError
 
@@ -354,7 +352,7 @@ class Collection:
             write_empty(generation.scores)
         earlier = self._earlier.faults_table if self._earlier else None
         table = faults_table(
-            pq.read_table(earlier, partitioning=None) if earlier and earlier.exists() else None,
+            read_table(earlier) if earlier and earlier.exists() else None,
             self._after.runs,
             {run: faults for run, faults in self._faults.items() if faults},
             anew,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from aggregation.dataset import partition_folder
 from aggregation.store import Generation, Store
+from aggregation.tables import read_table
 from sweeps.contracts import RunKey
 from sweeps.errors import LogError, UnknownNameError
 
@@ -86,7 +87,7 @@ def open_runs(
     generation = Store(store).current()
     if generation is None:
         raise LogError(f"{store} holds no dataset yet; run `dreamsweep aggregate` on it first.")
-    rows = pq.read_table(generation.runs_table, partitioning=None).to_pylist()
+    rows = read_table(generation.runs_table).to_pylist()
     for kind, wanted in (("suite", suites), ("task", tasks), ("label", labels)):
         allowed = {str(row[kind]) for row in rows}
         for name in wanted or ():

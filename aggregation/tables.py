@@ -49,6 +49,12 @@ def faults_table(
     return whole.take(order)
 
 
+def read_table(path: Path) -> pa.Table:
+    """Read a table; `pyarrow.parquet.read_table` would import pandas for it."""
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
 def write_table(content: pa.Table, path: Path) -> None:
     """Write a table."""
     pq.write_table(content, path, compression="zstd")
