@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from itertools import groupby
 
+from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweeps.contracts import RunSpec, ratio_text
 from sweeps.grid import Grid
+from sweeps.lint import Caution
 from sweeps.plan import figures, groups, total
 
 _MOST_SINGLE_ROWS = 40
+_MOST_WARNINGS = 20
 
 
 def plan_table(grid: Grid) -> Table:
@@ -47,6 +51,19 @@ def plan_summary(grid: Grid) -> str:
         f"{len(grid):,} run{'' if len(grid) == 1 else 's'} ({axes}); together {sums.frames:,} environment frames, "
         f"{sums.policy_steps:,} policy steps and {sums.updates:,} gradient updates"
     )
+
+
+def print_warnings(console: Console, cautions: Sequence[Caution]) -> None:
+    """What the plan warns of, each with its reason, what to do, and where that is known from."""
+    for caution in cautions[:_MOST_WARNINGS]:
+        runs = f"{caution.runs:,} run{'' if caution.runs == 1 else 's'}"
+        console.print(
+            f"\n[yellow]warning[/] {escape(caution.where)} ({runs}): {escape(caution.reason)}", highlight=False
+        )
+        for line in filter(None, (caution.advice, f"Source: {caution.source}.")):
+            console.print(f"  {escape(line)}", highlight=False)
+    if len(cautions) > _MOST_WARNINGS:
+        console.print(f"\nand {len(cautions) - _MOST_WARNINGS:,} more warnings: see --json", highlight=False)
 
 
 def spans(numbers: Sequence[int]) -> str:

@@ -14,14 +14,16 @@ from rich.markup import escape
 from orchestrator.clusters import cluster_of
 from orchestrator.consoles import console_for
 from orchestrator.failures import failure_json, print_failures
+from orchestrator.host_capacity import capacity_of
 from orchestrator.launch import Launch, LaunchResult
-from orchestrator.plan_table import plan_summary, plan_table
+from orchestrator.plan_table import plan_summary, plan_table, print_warnings
 from orchestrator.policy import Limits
 from orchestrator.trainers.option_values import program_finder
 from sweeps.config import SweepConfig, compose_sweep
 from sweeps.contracts import RunSpec
 from sweeps.grid import Grid, grid_of
 from sweeps.layout import SweepRoot
+from sweeps.lint import Caution, lint, refuse
 from sweeps.plan import plan_json
 from sweeps.settings import SweepSettings
 
@@ -30,6 +32,7 @@ from sweeps.settings import SweepSettings
 class _Sweep:
     config: SweepConfig
     grid: Grid
+    warnings: tuple[Caution, ...]
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -43,11 +46,12 @@ def plan(arguments: argparse.Namespace) -> int:
     if arguments.cfg:
         print(sweep.config.text, end="")
     elif arguments.json:
-        sys.stdout.writelines(plan_json(sweep.grid, {}))
+        sys.stdout.writelines(plan_json(sweep.grid, {"warnings": [caution.to_json() for caution in sweep.warnings]}))
     else:
         console = console_for(sys.stdout)
         console.print(plan_table(sweep.grid))
         console.print(f"\n{plan_summary(sweep.grid)}", highlight=False)
+        print_warnings(console, sweep.warnings)
     return 0
 
 
@@ -63,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = SweepRoot(Path(settings.root).expanduser().resolve())
     console = console_for(sys.stderr if arguments.json else sys.stdout)
     console.print(f"{plan_summary(sweep.grid)}\nroot: {root.path}", highlight=False)
+    print_warnings(console, sweep.warnings)
     results = Results(root, settings.export)
     launch = Launch(
         root,
@@ -124,4 +129,7 @@ def _print_end(console: Console, outcome: LaunchResult) -> None:
 def _compose(arguments: argparse.Namespace, *, is_for_launch: bool) -> _Sweep:
     config = compose_sweep(arguments.overrides, arguments.config_dir)
     grid = grid_of(config.products, program_finder(is_for_launch=is_for_launch), config.rules())
-    return _Sweep(config, grid)
+    warnings = lint(grid, capacity_of(config.first))
+    if config.first.strict:
+        refuse(warnings)
+    return _Sweep(config, grid, tuple(warnings))

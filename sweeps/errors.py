@@ -4,6 +4,7 @@
     ├── ConfigError             the command line or a config file says something that cannot be
     │   ├── UnknownNameError    a name that is not among the allowed ones
     │   ├── GridError           axes that do not make a grid
+    │   ├── LintError           warnings about a plan, where strict=true makes them errors
     │   └── TrainerError        a trainer that is not there or cannot be used
     │       └── CheckpointBrokenError   a run directory without a checkpoint to go on from (orchestrator/trainers)
     ├── RootError               the sweep root cannot be used as asked
@@ -44,6 +45,10 @@ class UnknownNameError(ConfigError):
 
 class GridError(ConfigError):
     """Axes that do not make a grid: an empty axis, a duplicate cell, a value that no run can have."""
+
+
+class LintError(ConfigError):
+    """Warnings about a plan, where `strict=true` makes them errors."""
 
 
 class TrainerError(ConfigError):

@@ -92,6 +92,8 @@ class Suite(Settings):
     action_repeat: PositiveInt = 1
     envs: PositiveInt = 16
     train_ratio: PositiveFloat | None = None
+    #: What is known of this suite's ratio, and where from; stands beside the warning about one far from it.
+    ratio_source: str = ""
     batch_size: PositiveInt = 16
     batch_length: PositiveInt = 64
     replay_context: int = 1

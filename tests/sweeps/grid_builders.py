@@ -36,7 +36,6 @@ def program(settings_: SweepSettings) -> Program:
     return Program(
         Schedule(steps=steps, action_repeat=repeat, **{**numbers, **flags}),
         TrainerSource(adapter=str(settings_.trainer["adapter"])),
-        dict(settings_.flags),
     )
 
 

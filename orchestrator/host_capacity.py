@@ -1,0 +1,36 @@
+"""Measures what a plan's warnings need to know of the machines: those of this host, and what the config says."""
+
+import os
+import shutil
+from pathlib import Path
+
+from sweeps.capacity import Capacity
+from sweeps.settings import SweepSettings
+
+_GIB = 2**30
+
+
+def capacity_of(settings: SweepSettings) -> Capacity:
+    """What the cluster of these settings offers, without joining it: only this host's own figures are certain."""
+    cluster = settings.cluster
+    gpu_memory = None if cluster.gpu_memory_gb is None else int(cluster.gpu_memory_gb * _GIB)
+    disk = _free_bytes(Path(settings.root).expanduser())
+    if cluster.backend == "ray":
+        return Capacity(cpus=cluster.cpus, gpus=cluster.gpus, disk_bytes=disk, gpu_memory_bytes=gpu_memory)
+    return Capacity(
+        cpus=cluster.cpus or float(os.cpu_count() or 1),
+        gpus=cluster.gpus,
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        disk_bytes=disk,
+        gpu_memory_bytes=gpu_memory,
+    )
+
+
+def _free_bytes(path: Path) -> int | None:
+    """Free space where a folder lies, or will lie."""
+    for folder in (path.absolute(), *path.absolute().parents):
+        try:
+            return shutil.disk_usage(folder).free
+        except OSError:
+            continue
+    return None
