@@ -277,7 +277,8 @@ def few_seeds(case: Case) -> Advice | None:
     """A comparison that its seeds cannot decide."""
     seeds, tasks = case.group.fewest_seeds, len(case.group.tasks)
     chance = power(seeds, tasks)
-    if case.suite.evaluation is None or case.labels_of_suite < 2 or chance >= _LEAST_POWER:
+    is_compared = case.suite.evaluation is not None and case.labels_of_suite > 1 and case.learns
+    if not is_compared or chance >= _LEAST_POWER:
         return None
     needed = seeds_needed(tasks)
     return Advice(

@@ -6,11 +6,13 @@ import pytest
 from grid_builders import grid, product, settings, suite
 
 from sweeps.capacity import Capacity
+from sweeps.config import conf_dir
 from sweeps.contracts import Schedule, TrainerSource
 from sweeps.errors import LintError
 from sweeps.footprint import footprint
 from sweeps.grid import Product, Program, grid_of
 from sweeps.lint import Caution, lint, refuse
+from sweeps.lint_rules import RULES
 from sweeps.power import power, seeds_needed
 from sweeps.settings import ResourceSettings, SweepSettings
 
@@ -264,3 +266,11 @@ def test_strict_makes_errors_of_warnings() -> None:
     refuse([])
     with pytest.raises(LintError, match="the plan has 1 warning:\n  - ponds × plain_tr1: train_ratio 1 is 1/64"):
         refuse(list(cautions(product(gpu(), train_ratios=(1,))).values()))
+
+
+def test_the_documentation_names_every_warning_and_every_ablation() -> None:
+    """docs/grids.md lists what there is."""
+    text = (conf_dir().parent / "docs" / "grids.md").read_text(encoding="utf-8")
+    ablations = [path.stem for path in (conf_dir() / "method").glob("no_*.yaml")]
+
+    assert [name for name in [*ablations, *(rule.__name__ for rule in RULES)] if f"| `{name}` |" not in text] == []
