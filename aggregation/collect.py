@@ -16,9 +16,9 @@ from typing import Any, Self
 from aggregation.dataset import Partition, partition_folder, write_empty
 from aggregation.discover import Discovery, RunLog, Unusable, discover
 from aggregation.record import Fault
-from aggregation.run_files import read_attempts
+from aggregation.run_files import read_attempts, run_seams
 from aggregation.run_reader import Reading, ReadTask, fault_counts, fingerprint, read_run
-from aggregation.seams import Seam, cuts, gap_frames, known_seams
+from aggregation.seams import Seam, cuts, gap_frames
 from aggregation.state import RunState, StoreState
 from aggregation.store import Generation, Store, link_or_copy
 from aggregation.tables import faults_table, read_table, runs_table, write_table
@@ -216,7 +216,7 @@ class Collection:
         if before is not None and before.is_reference:
             raise LogError(_taken(before, before, folder=log.folder))
         attempts = read_attempts(log.attempts_path) if log.card.is_launched else []
-        seams = _seams(log, attempts)
+        seams = run_seams(log.card, attempts) if log.card.is_launched else None
         is_over = log.is_done or bool(attempts and attempts[-1].ended_at is not None)
         goes_on = before is not None and _goes_on(before, log, seams)
         state = RunState(
@@ -425,17 +425,6 @@ def _applied(before: RunState, seams: list[Seam] | None) -> bool:
     now = [[seam.offset, seam.cut] for seam in seams]
     count = len(before.seams)
     return now[:count] == before.seams and all(seam.offset >= before.offset for seam in seams[count:])
-
-
-def _seams(log: RunLog, attempts: Sequence[Attempt]) -> list[Seam] | None:
-    if not log.card.is_launched:
-        return None
-    return known_seams(
-        attempts,
-        file=log.card.form.file,
-        action_repeat=log.card.action_repeat,
-        has_checkpoints=log.card.has_checkpoints,
-    )
 
 
 def _state_name(log: RunLog, attempts: Sequence[Attempt]) -> str:

@@ -6,12 +6,13 @@ name or parents say the task, the method and the seed.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from aggregation.log_format import LogFormat
+from aggregation.seams import Seam, known_seams
 from sweeps.contracts import Attempt, RunKey, RunSpec, check_name, check_task
 from sweeps.errors import DreamsweepError, LogError
 
@@ -125,6 +126,13 @@ def read_attempts(path: Path) -> list[Attempt]:
         except (ValueError, TypeError, AttributeError):
             continue  # a torn line; the worker writes it again with the next change
     return [by_number[number] for number in sorted(by_number)]
+
+
+def run_seams(card: RunCard, attempts: Sequence[Attempt]) -> list[Seam]:
+    """The seams of a launched run's log."""
+    return known_seams(
+        attempts, file=card.form.file, action_repeat=card.action_repeat, has_checkpoints=card.has_checkpoints
+    )
 
 
 def _suite(task: str, config: str) -> str:

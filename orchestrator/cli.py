@@ -103,8 +103,16 @@ def _build_parser() -> argparse.ArgumentParser:
     aggregate.add_argument("paths", nargs="+", type=Path, help="a sweep root, or DreamerV3 log folders")
     aggregate.add_argument("--store", type=Path, help="where the dataset goes; the root itself by default")
     aggregate.add_argument("--suite", help="the suite of log folders that dreamsweep did not launch")
+    aggregate.add_argument("--explain", metavar="RUN", help="then tell what of one run was kept and dropped, and why")
     aggregate.add_argument("--json", action="store_true", help="print one JSON object")
     aggregate.set_defaults(handler=_aggregate)
+
+    imports = commands.add_parser("import", help="put published score files into the dataset, as runs to compare with")
+    imports.add_argument("files", nargs="+", type=Path, metavar="FILE", help="{suite}-{label}.json.gz")
+    imports.add_argument("--store", type=Path, required=True, help="a sweep root, or the --store of aggregate")
+    imports.add_argument("--label", help="the label of all these runs; the method that each names by default")
+    imports.add_argument("--json", action="store_true", help="print one JSON object")
+    imports.set_defaults(handler=_import)
 
     export = commands.add_parser("export", help="write {suite}-{label}.json.gz score files from the dataset")
     export.add_argument("store", type=Path, help="a sweep root, or the --store of aggregate")
@@ -180,6 +188,12 @@ def _aggregate(arguments: argparse.Namespace) -> int:
     from orchestrator.result_commands import aggregate
 
     return aggregate(arguments)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from orchestrator.result_commands import import_score_files
+
+    return import_score_files(arguments)
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -1,15 +1,18 @@
-"""The commands that read logs and datasets: `aggregate`, `export` and `plot`."""
+"""The commands that read logs and datasets: `aggregate`, `import`, `export` and `plot`."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aggregation.binning import View
 from aggregation.collect import collect
+from aggregation.explanation import Explanation, explain
 from aggregation.plots import plot as draw_plot
+from aggregation.reference_runs import import_files
 from aggregation.score_files import export as write_score_files
 from orchestrator.consoles import console_for
 from orchestrator.results import print_score_files, print_summary
@@ -22,6 +25,21 @@ def aggregate(arguments: argparse.Namespace) -> int:
     paths = [path.expanduser().resolve() for path in arguments.paths]
     with _progress("reading", is_bytes=True) as progress:
         summary = collect(paths, _store(paths, arguments.store), suite=arguments.suite, progress=progress.update)
+    explanation = None if arguments.explain is None else explain(Path(summary.store), arguments.explain)
+    if arguments.json:
+        _print_json(summary.to_json() | ({} if explanation is None else {"explanation": explanation.to_json()}))
+        return 0
+    console = console_for(sys.stdout)
+    print_summary(console, summary)
+    if explanation is not None:
+        print_explanation(console, explanation)
+    return 0
+
+
+def import_score_files(arguments: argparse.Namespace) -> int:
+    """Put published score files into a dataset."""
+    files = [path.expanduser() for path in arguments.files]
+    summary = import_files(files, arguments.store.expanduser().resolve(), label=arguments.label)
     if arguments.json:
         _print_json(summary.to_json())
     else:
@@ -49,6 +67,25 @@ def plot(arguments: argparse.Namespace) -> int:
     else:
         print(f"{picture.png}\n{picture.svg}")
     return 0
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """One run, attempt by attempt: what it logged, what stays, and why the rest does not."""
+    lines = [f"\n{explanation.run}: {explanation.rows:,} rows kept, {explanation.dropped:,} dropped"]
+    lines += [f"             {explanation.path}, {explanation.bytes:,} bytes"]
+    if explanation.faults:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(explanation.faults.items()))
+        lines.append(f"             bad lines: {kinds}")
+    for each in explanation.stretches:
+        span = "" if each.first_step is None else f", frames {each.first_step:,} to {each.last_step:,}"
+        place = "" if each.offset is None else f", from byte {each.offset:,}"
+        lines.append(f"attempt {each.attempt:<4} {each.logged:,} rows logged, {each.kept:,} kept{span}{place}")
+        lines.append(f"             {each.why}")
+        for loss in each.dropped:
+            span = f"frames {loss.first_step:,} to {loss.last_step:,}"
+            lines.append(f"             dropped: {loss.rows:,} of attempt {loss.attempt}, {span}")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _store(paths: list[Path], store: Path | None) -> Path:

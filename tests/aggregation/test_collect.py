@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -31,6 +32,7 @@ from log_builders import (
 import aggregation.dataset as dataset_module
 import aggregation.run_reader as run_reader_module
 from aggregation.collect import collect
+from aggregation.explanation import explain
 from sweeps.errors import LogError
 
 RUN = "dmc/dmc_walker_walk/dreamerv3/0"
@@ -330,6 +332,13 @@ def test_collecting_along_the_way_equals_collecting_at_the_end(
         collect([root], fresh)
 
     assert points(root) == points(fresh)
+    counts = Counter((run, number) for run, number, _, _ in points(root))
+    for run, row in published_rows(root).items():
+        told = explain(root, run)
+        assert {each.attempt: each.kept for each in told.stretches if each.kept} == {
+            number: count for (of, number), count in counts.items() if of == run
+        }
+        assert sum(loss.rows for each in told.stretches for loss in each.dropped) == row["dropped"]
     for name in ("runs.parquet", "faults.parquet"):
         pd.testing.assert_frame_equal(pd.read_parquet(root / name), pd.read_parquet(fresh / name))
 
