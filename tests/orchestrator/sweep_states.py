@@ -1,15 +1,20 @@
 """A sweep's state under test: feeds events to the machine and checks every invariant after each of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from orchestrator.commands import Command, LaunchAttempt
 from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined, RunPlanned, SweepOpened
 from orchestrator.machine import apply, check_invariants
 from orchestrator.outcomes import Outcome
+from orchestrator.policy import Limits
+from orchestrator.scheduling import shape_of
 from orchestrator.states import AT_REST, SweepState
 from sweeps.contracts import Resources, RunKey
 
 GROUP = "dreamerv3 × gym"
+#: Nothing but room limits what starts.
+PLAIN = Limits(canary=False, hold_after=None, retries={})
 
 
 def key(seed: int = 0, *, task: str = "gym_CartPole-v1", label: str = "dreamerv3") -> RunKey:
@@ -23,15 +28,20 @@ def launch(seed: int, *, attempt: int = 1, node: str = "a", **resources: float) 
 
 
 def check_nobody_waits_beside_room(state: SweepState) -> None:
-    """What could be launched was launched: room is never left unused while a run that fits it waits."""
-    may_launch = not state.is_stopping and (state.max_concurrent is None or len(state.in_flight) < state.max_concurrent)
+    """What could be launched was launched: room is never left unused while a run waits that fits it and may start."""
+    most = state.limits.max_concurrent
+    if state.is_stopping or state.halted is not None or (most is not None and len(state.in_flight) >= most):
+        return
     fitting = [
         (run.key, node.node)
         for run in state.in_state("waiting")
         for node in state.nodes.values()
-        if node.room_for(run.resources) is not None
+        if state.groups[run.group].may_start(state.limits)
+        and node.set_aside is None
+        and state.reserved.get(node.node, shape_of(run.resources)) == shape_of(run.resources)
+        and node.room_for(run.resources) is not None
     ]
-    assert not (may_launch and fitting), fitting
+    assert not fitting, fitting
 
 
 @dataclass
@@ -56,8 +66,10 @@ class SweepUnderTest:
         self.at += 1.0
         return self.at
 
-    def opened(self, *, max_concurrent: int | None = None) -> list[Command]:
-        return self.feed(SweepOpened(at=self.now(), sweep_id="s", host="head", pid=1, max_concurrent=max_concurrent))
+    def opened(self, limits: Limits = PLAIN, **changes: Any) -> list[Command]:
+        return self.feed(
+            SweepOpened(at=self.now(), sweep_id="s", host="head", pid=1, limits=replace(limits, **changes))
+        )
 
     def planned(self, *seeds: int, priority: int = 0, **resources: float) -> list[Command]:
         wanted = Resources(**resources)  # type: ignore[arg-type]

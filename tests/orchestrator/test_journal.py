@@ -17,12 +17,13 @@ from orchestrator.events import (
     event_to_json,
 )
 from orchestrator.journal import Journal, read_journal
+from orchestrator.policy import Limits
 from sweeps.contracts import Resources, RunKey
 from sweeps.errors import JournalError
 
 KEY = RunKey(suite="gym", task="bsuite/cart-pole", label="dreamerv3_tr0.5", seed=3)
 EVENTS: list[Event] = [
-    SweepOpened(at=1.5, sweep_id="s", host="höst", pid=1, max_concurrent=2),
+    SweepOpened(at=1.5, sweep_id="s", host="höst", pid=1, limits=Limits(max_concurrent=2, retries={"crashed": 1})),
     RunPlanned(at=2.0, key=KEY, group="dreamerv3 × gym", resources=Resources(gpus=0.5, custom={"licence": 1.0})),
     NodeJoined(at=3.0, node="n", cpus=2.0, custom={"licence": 2.0}),
     AttemptStarted(at=4.0, key=KEY, attempt=1, host="h", pid=2, resumed_step=None),

@@ -3,24 +3,28 @@
 from collections.abc import Iterator
 
 import pytest
-from sweep_states import SweepUnderTest, key, launch
+from sweep_states import GROUP, SweepUnderTest, key, launch
 
-from orchestrator.commands import StopAttempt, WakeAt
+from orchestrator.commands import LaunchAttempt, StopAttempt, WakeAt
 from orchestrator.events import (
     AttemptEnded,
+    GroupReleased,
     NodeJoined,
     NodeLeft,
+    RunCancelled,
     RunFoundDone,
     RunFoundUndone,
+    RunPaused,
     RunPlanned,
+    RunResumed,
     RunRetried,
     StopRequested,
+    TrainingBegan,
     Woken,
 )
 from orchestrator.machine import apply, check_invariants
-from orchestrator.outcomes import OUTCOMES, Outcome
-from orchestrator.policy import RetryPolicy
-from orchestrator.states import SweepState
+from orchestrator.outcomes import Outcome
+from orchestrator.policy import Limits, retry_delay_s
 from sweeps.contracts import Resources
 
 
@@ -36,8 +40,8 @@ def sweep() -> Iterator[SweepUnderTest]:
 @pytest.fixture
 def patient() -> Iterator[SweepUnderTest]:
     """A sweep whose crashed runs are tried twice more."""
-    sweep = SweepUnderTest(SweepState(policy=RetryPolicy(limits={"crashed": 2}, base_delay_s=10.0, max_delay_s=15.0)))
-    sweep.opened()
+    sweep = SweepUnderTest()
+    sweep.opened(retries={"crashed": 2}, retry_delay_s=10.0, max_retry_delay_s=15.0)
     yield sweep
     check_invariants(sweep.state)
 
@@ -405,7 +409,7 @@ def test_an_end_that_is_told_twice_counts_once(sweep: SweepUnderTest) -> None:
 # --- retries
 
 
-@pytest.mark.parametrize("outcome", sorted(set(OUTCOMES) - {"succeeded", "preempted", "worker_lost", "cancelled"}))
+@pytest.mark.parametrize("outcome", ["out_of_memory", "crashed", "stalled", "diverged", "misconfigured"])
 def test_without_a_limit_a_bad_end_is_final(sweep: SweepUnderTest, outcome: Outcome) -> None:
     """An outcome that the policy does not name is not retried, and says why it failed."""
     sweep.planned(0)
@@ -417,14 +421,21 @@ def test_without_a_limit_a_bad_end_is_final(sweep: SweepUnderTest, outcome: Outc
 
 
 @pytest.mark.parametrize("outcome", ["preempted", "worker_lost"])
-def test_what_is_nobodys_fault_is_retried_at_once_and_for_ever(sweep: SweepUnderTest, outcome: Outcome) -> None:
-    """The infrastructure may take a run away as often as it likes."""
+def test_what_is_nobodys_fault_is_retried_for_ever(sweep: SweepUnderTest, outcome: Outcome) -> None:
+    """The infrastructure may take a run away as often as it likes; only one loss after another makes it wait."""
     sweep.planned(0)
     sweep.joined()
 
-    commands = [sweep.ended(0, outcome, attempt=attempt) for attempt in range(1, 30)]
-
-    assert commands == [[launch(0, attempt=attempt)] for attempt in range(2, 31)]
+    assert [sweep.ended(0, outcome, attempt=attempt) for attempt in (1, 2)] == [
+        [launch(0, attempt=2)],
+        [launch(0, attempt=3)],
+    ]
+    for attempt in range(3, 30):
+        (wake,) = sweep.ended(0, outcome, attempt=attempt)
+        assert isinstance(wake, WakeAt)
+        assert wake.at <= sweep.at + 600.0
+        assert sweep.feed(Woken(at=wake.at)) == [launch(0, attempt=attempt + 1)]
+        sweep.at = wake.at
 
 
 def test_a_crash_is_retried_after_a_wait(patient: SweepUnderTest) -> None:
@@ -500,14 +511,176 @@ def test_a_failed_run_is_retried_on_request(sweep: SweepUnderTest) -> None:
     assert sweep.feed(RunRetried(at=sweep.now(), key=key(0))) == [launch(0, attempt=2)]
 
 
+# --- groups
+
+
+def test_one_run_of_a_group_goes_first(sweep: SweepUnderTest) -> None:
+    """A canary shows that task, options and environment are sound, before a hundred runs meet the same mistake."""
+    sweep.opened(canary=True)
+    sweep.planned(0, 1, 2)
+
+    assert sweep.joined(cpus=8) == [launch(0)]
+    assert sweep.started(0) == []
+    assert sweep.feed(TrainingBegan(at=sweep.now(), key=key(0), attempt=1)) == [launch(1), launch(2)]
+
+
+def test_a_lost_canary_is_followed_by_another(sweep: SweepUnderTest) -> None:
+    """Only one at a time, until one has trained or succeeded."""
+    sweep.opened(canary=True)
+    sweep.planned(0, 1)
+    sweep.joined(cpus=8)
+
+    assert sweep.ended(0, "crashed") == [launch(1)]
+    assert sweep.ended(1) == []
+    assert sweep.states() == {0: "failed", 1: "done"}
+
+
+def test_each_group_has_its_own_canary(sweep: SweepUnderTest) -> None:
+    """A mistake in one method does not hold up another."""
+    sweep.opened(canary=True)
+    sweep.planned(0, 1)
+    other = key(0, label="size12m")
+    sweep.feed(RunPlanned(at=sweep.now(), key=other, group="size12m × gym"))
+
+    commands = sweep.joined(cpus=8)
+
+    assert [command.key for command in commands] == [key(0), other]  # type: ignore[union-attr]
+
+
+def test_a_misconfigured_run_holds_its_group_back(sweep: SweepUnderTest) -> None:
+    """The others would fail alike; somebody who has mended it releases them, a canary first."""
+    sweep.opened(canary=True)
+    sweep.planned(0, 1, 2)
+    sweep.joined(cpus=1)
+
+    assert sweep.ended(0, "misconfigured", cause="no such task") == []
+    assert sweep.state.groups[GROUP].held == "misconfigured: no such task"
+    assert sweep.state.is_finished()
+    assert sweep.states() == {0: "failed", 1: "waiting", 2: "waiting"}
+    assert sweep.feed(GroupReleased(at=sweep.now(), group=GROUP)) == [launch(1)]
+
+
+def test_equal_failures_hold_a_group_back(sweep: SweepUnderTest) -> None:
+    """Three runs that ended alike are enough, where three is the limit; different causes are not."""
+    sweep.opened(hold_after=3)
+    sweep.planned(*range(6))
+    sweep.joined()
+    commands = [sweep.ended(seed, "crashed", cause=cause) for seed, cause in enumerate("aabba")]
+
+    assert commands == [[launch(1)], [launch(2)], [launch(3)], [launch(4)], []]
+    assert sweep.state.groups[GROUP].held == "3 of 5 starts ended alike (crashed): a"
+
+
+# --- what people ask for
+
+
+def test_a_cancelled_run_is_stopped_and_given_up(sweep: SweepUnderTest) -> None:
+    """Neither its end nor another launch brings it back; a retry does."""
+    sweep.planned(0, 1)
+    sweep.joined()
+
+    assert sweep.feed(RunCancelled(at=sweep.now(), key=key(0))) == [StopAttempt(key=key(0), attempt=1)]
+    assert sweep.ended(0, "cancelled") == [launch(1)]
+    assert sweep.feed(RunCancelled(at=sweep.now(), key=key(0))) == sweep.planned(0) == []
+    assert sweep.states() == {0: "cancelled", 1: "launching"}
+    sweep.ended(1)
+    assert sweep.feed(RunRetried(at=sweep.now(), key=key(0))) == [launch(0, attempt=2)]
+
+
+def test_a_paused_run_waits_until_it_is_resumed(sweep: SweepUnderTest) -> None:
+    """Its room goes to others meanwhile, and the sweep does not end without it."""
+    sweep.planned(0)
+    sweep.joined()
+
+    assert sweep.feed(RunPaused(at=sweep.now(), key=key(0))) == [StopAttempt(key=key(0), attempt=1)]
+    assert sweep.ended(0, "cancelled") == []
+    assert (sweep.states(), sweep.state.is_finished()) == ({0: "paused"}, False)
+    assert sweep.feed(RunResumed(at=sweep.now(), key=key(0))) == [launch(0, attempt=2)]
+
+
+def test_a_run_that_is_resumed_while_it_stops_goes_on(sweep: SweepUnderTest) -> None:
+    """The stop is under way; the run starts again behind it."""
+    sweep.planned(0)
+    sweep.joined()
+    sweep.feed(RunPaused(at=sweep.now(), key=key(0)))
+
+    assert sweep.feed(RunResumed(at=sweep.now(), key=key(0))) == []
+    assert sweep.ended(0, "cancelled") == [launch(0, attempt=2)]
+
+
+# --- what stops everything
+
+
+def test_a_full_disk_halts_the_sweep(sweep: SweepUnderTest) -> None:
+    """Every run would meet it; nothing starts until somebody has made room and launches again."""
+    sweep.planned(0, 1, 2)
+    sweep.joined(cpus=2)
+
+    assert sweep.ended(0, "disk_full", cause="no space left") == []
+    assert (sweep.state.halted, sweep.state.is_finished()) == ("no space left", False)
+    assert sweep.ended(1) == []
+    assert sweep.state.is_finished()
+    sweep.opened()
+    sweep.planned(0, 1, 2)
+    assert sweep.joined(cpus=2) == [launch(0, attempt=2), launch(2)]
+
+
+def test_gpu_hours_run_out(sweep: SweepUnderTest) -> None:
+    """What is in flight goes on to its end; nothing else starts."""
+    sweep.opened(max_gpu_hours=2.0)
+    sweep.planned(0, 1, 2, gpus=1)
+    sweep.joined(cpus=4, gpus=2)
+    sweep.at += 3600.0
+
+    assert sweep.ended(0) == []
+    assert sweep.state.halted == "max_gpu_hours=2 are used up"
+    assert sweep.states() == {0: "done", 1: "launching", 2: "waiting"}
+
+
+def test_a_node_that_fails_run_after_run_is_set_aside(sweep: SweepUnderTest) -> None:
+    """Three different runs that fail by the node's fault; the others go elsewhere."""
+    sweep.planned(*range(5))
+    sweep.joined("bad")
+    sweep.joined("good")
+    for seed in (0, 2, 3):
+        sweep.feed(
+            AttemptEnded(
+                at=sweep.now(), key=key(seed), attempt=1, outcome="crashed", cause="Xid 79", is_node_suspect=True
+            )
+        )
+
+    assert sweep.state.nodes["bad"].set_aside == "3 runs in a row failed on bad: Xid 79"
+    assert sweep.states() == {0: "failed", 1: "launching", 2: "failed", 3: "failed", 4: "waiting"}
+    assert sweep.ended(1) == [launch(4, node="good")]
+
+
+def test_a_large_run_does_not_starve_among_small_ones(sweep: SweepUnderTest) -> None:
+    """After a number of launches past it, a node is kept free until it fits."""
+    sweep.planned(1, 2)
+    sweep.joined(cpus=2)
+    sweep.planned(0, cpus=2)
+    sweep.planned(*range(3, 40))
+    in_flight, launched = [1, 2], 2
+    while in_flight:
+        for command in sweep.ended(in_flight.pop(0)):
+            assert isinstance(command, LaunchAttempt)
+            launched += 1
+            in_flight.append(command.key.seed)
+            if command.key == key(0):
+                assert launched < 15
+                return
+
+    raise AssertionError("the large run never started")
+
+
 # --- the policy
 
 
 def test_waits_double_up_to_a_limit() -> None:
     """Each wait lies between half and the whole of its step."""
-    policy = RetryPolicy(limits={"crashed": 5}, base_delay_s=10.0, max_delay_s=60.0)
+    limits = Limits(retries={"crashed": 5}, retry_delay_s=10.0, max_retry_delay_s=60.0)
 
-    waits = [policy.retry_delay_s(key(), "crashed", count) for count in range(1, 7)]
+    waits = [retry_delay_s(limits, key(), "crashed", ["crashed"] * count) for count in range(1, 7)]
 
     assert waits[5] is None
     for wait, step in zip(waits, [10.0, 20.0, 40.0, 60.0, 60.0], strict=False):
@@ -517,8 +690,8 @@ def test_waits_double_up_to_a_limit() -> None:
 
 def test_the_spread_of_waits_is_the_same_in_every_replay() -> None:
     """Chance would make a replayed journal disagree with the life that wrote it; runs still differ from each other."""
-    policy = RetryPolicy(limits={"crashed": 5})
-    waits = [policy.retry_delay_s(key(seed), "crashed", 1) for seed in range(20)]
+    limits = Limits(retries={"crashed": 5})
+    waits = [retry_delay_s(limits, key(seed), "crashed", ["crashed"]) for seed in range(20)]
 
-    assert waits == [policy.retry_delay_s(key(seed), "crashed", 1) for seed in range(20)]
+    assert waits == [retry_delay_s(limits, key(seed), "crashed", ["crashed"]) for seed in range(20)]
     assert len(set(waits)) == 20

@@ -1,31 +1,39 @@
 """What holds of the machine whatever happens, in whatever order."""
 
 import json
+from collections.abc import Callable
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
-from sweep_states import SweepUnderTest, key
+from sweep_states import GROUP, SweepUnderTest, key
 
 from orchestrator.commands import Command, LaunchAttempt, StopAttempt, WakeAt
 from orchestrator.events import (
+    AttemptEnded,
     Event,
+    GroupReleased,
     NodeLeft,
+    RunCancelled,
     RunFoundDone,
     RunFoundUndone,
+    RunPaused,
+    RunResumed,
     RunRetried,
     StopRequested,
+    TrainingBegan,
     Woken,
     event_from_json,
     event_to_json,
 )
 from orchestrator.machine import apply
-from orchestrator.outcomes import OUTCOMES
-from orchestrator.policy import RetryPolicy
+from orchestrator.outcomes import OUTCOMES, Outcome
+from orchestrator.policy import Limits
 from orchestrator.states import SweepState
 
-POLICY = RetryPolicy(limits={"crashed": 2, "stalled": 1}, base_delay_s=4.0)
+LIMITS = Limits(retries={"crashed": 2, "stalled": 1}, retry_delay_s=4.0, hold_after=3)
 SEEDS = st.integers(0, 7)
+TOLD = (RunFoundDone, RunFoundUndone, RunRetried, RunCancelled, RunPaused, RunResumed)
 SHAPES = st.sampled_from(
     [{"cpus": 1.0}, {"cpus": 2.0}, {"cpus": 0.3}, {"gpus": 1.0}, {"gpus": 0.4}, {"gpus": 2.0, "cpus": 1.0}]
 )
@@ -40,8 +48,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sweep = SweepUnderTest(SweepState(policy=POLICY))
-        self.sweep.opened()
+        self.sweep = SweepUnderTest()
+        self.sweep.opened(LIMITS)
         self.commands: list[Command] = []
         #: Attempts that were launched and not ended, as a cluster would know them.
         self.alive: set[tuple[int, int]] = set()
@@ -67,11 +75,11 @@ class AnyOrder(RuleBasedStateMachine):
         self.obey(self.sweep.planned(seed, priority=priority, **shape))
         return seed
 
-    @rule(limit=st.sampled_from([None, None, 1, 3]))
-    def open_again(self, limit: int | None) -> None:
+    @rule(limit=st.sampled_from([None, None, 1, 3]), canary=st.booleans(), hours=st.sampled_from([None, None, 0.02]))
+    def open_again(self, limit: int | None, canary: bool, hours: float | None) -> None:
         """Another orchestrator takes over; one with a lower limit lets what is in flight end."""
         if limit is None or limit >= len(self.alive):
-            self.obey(self.sweep.opened(max_concurrent=limit))
+            self.obey(self.sweep.opened(LIMITS, max_concurrent=limit, canary=canary, max_gpu_hours=hours))
 
     @rule(node=st.sampled_from(sorted(NODES)))
     def join(self, node: str) -> None:
@@ -87,12 +95,21 @@ class AnyOrder(RuleBasedStateMachine):
             seed, attempt = data.draw(st.sampled_from(sorted(self.alive)))
             self.obey(self.sweep.started(seed, attempt=attempt))
 
-    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
-    def end(self, data: st.DataObject, outcome: str) -> None:
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        if self.alive:
+            seed, attempt = data.draw(st.sampled_from(sorted(self.alive)))
+            self.obey(self.sweep.feed(TrainingBegan(at=self.sweep.now(), key=key(seed), attempt=attempt)))
+
+    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES), is_suspect=st.booleans())
+    def end(self, data: st.DataObject, outcome: Outcome, is_suspect: bool) -> None:
         if self.alive:
             seed, attempt = data.draw(st.sampled_from(sorted(self.alive)))
             self.alive.remove((seed, attempt))
-            self.obey(self.sweep.ended(seed, outcome, attempt=attempt))  # type: ignore[arg-type]
+            end = AttemptEnded(
+                at=self.sweep.now(), key=key(seed), attempt=attempt, outcome=outcome, is_node_suspect=is_suspect
+            )
+            self.obey(self.sweep.feed(end))
 
     @rule(seed=SEEDS, attempt=st.integers(0, 4), outcome=st.sampled_from(OUTCOMES))
     def echo(self, seed: int, attempt: int, outcome: str) -> None:
@@ -106,9 +123,13 @@ class AnyOrder(RuleBasedStateMachine):
             # Time went on with these events, and may have brought retries; nothing else.
             assert not changed or woken, (before, self.sweep.states())
 
-    @rule(seed=seeds, kind=st.sampled_from([RunFoundDone, RunFoundUndone, RunRetried]))
-    def told(self, seed: int, kind: type[RunFoundDone | RunFoundUndone | RunRetried]) -> None:
+    @rule(seed=seeds, kind=st.sampled_from(TOLD))
+    def told(self, seed: int, kind: Callable[..., Event]) -> None:
         self.obey(self.sweep.feed(kind(at=self.sweep.now(), key=key(seed))))
+
+    @rule()
+    def release(self) -> None:
+        self.obey(self.sweep.feed(GroupReleased(at=self.sweep.now(), group=GROUP)))
 
     @rule()
     def stop(self) -> None:
@@ -134,7 +155,7 @@ class AnyOrder(RuleBasedStateMachine):
         """The journal of these events adds up to the same state, and would give the same commands."""
         lines = [json.dumps(event_to_json(event)) for event in self.sweep.fed]
         events: list[Event] = [event_from_json(json.loads(line)) for line in lines]
-        replayed = SweepState(policy=POLICY)
+        replayed = SweepState()
         commands = [command for event in events for command in apply(replayed, event)]
 
         assert events == self.sweep.fed
@@ -143,12 +164,15 @@ class AnyOrder(RuleBasedStateMachine):
 
     def check_every_run_ends(self) -> None:
         """With room for every shape, and a cluster that ends what it was told to begin, nothing stays behind."""
-        if self.sweep.state.is_stopping:
-            self.obey(self.sweep.opened())
+        for seed in self.sweep.states():
+            self.obey(self.sweep.feed(RunResumed(at=self.sweep.now(), key=key(seed))))
+        self.obey(self.sweep.opened(LIMITS, hold_after=None))
+        for seed in self.sweep.states():
+            self.obey(self.sweep.planned(seed))
         for node, size in NODES.items():
             self.obey(self.sweep.joined(node, **size))
         for _ in range(200):
-            if self.sweep.state.is_finished():
+            if self.sweep.is_at_rest():
                 break
             for seed, attempt in sorted(self.alive):
                 self.alive.remove((seed, attempt))
@@ -156,9 +180,8 @@ class AnyOrder(RuleBasedStateMachine):
             self.sweep.at += 60.0
             self.obey(self.sweep.feed(Woken(at=self.sweep.at)))
 
-        assert self.sweep.state.is_finished()
-        assert self.sweep.is_at_rest()
+        assert self.sweep.is_at_rest(), self.sweep.states()
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)
+TestAnyOrder.settings = settings(max_examples=300, stateful_step_count=80, deadline=None)
