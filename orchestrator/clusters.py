@@ -23,8 +23,8 @@ def cluster_of(settings: ClusterSettings) -> Cluster:
     elif settings.auth == "token" and os.environ.get("RAY_AUTH_MODE") != "token":
         raise ClusterError(
             f"RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE')!r}; expected 'token', with RAY_AUTH_TOKEN_PATH naming "
-            f"the cluster's token. Without one, everybody who reaches its ports can run programs there. Set both on the "
-            f"head, on every node and here; or join an open cluster on purpose with cluster.auth=open."
+            f"the cluster's token. Without one, everybody who reaches its ports can run programs there. Set both on "
+            f"the head, on every node and here; or join an open cluster on purpose with cluster.auth=open."
         )
     # Only now: Ray reads its environment when it is imported, and takes a second to do so.
     from orchestrator import ray_cluster

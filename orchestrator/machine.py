@@ -169,6 +169,9 @@ def _(event: AttemptEnded, state: SweepState) -> list[Command]:
         state.move(run, "done")
         return []
     run.outcome, run.cause, run.evidence = event.outcome, event.cause, event.evidence
+    if after_stop == "waiting":  # resumed while it stopped
+        enqueue(state, run)
+        return []
     if after_stop is not None:
         state.move(run, after_stop)
         return []
@@ -288,7 +291,7 @@ def _note_ending(state: SweepState, run: Run, event: AttemptEnded) -> None:
     group = state.groups[run.group]
     group.recent = policy.trimmed_starts([*group.recent, (event.outcome, event.cause)])
     if group.held is None:
-        group.held = policy.hold_reason(group.recent)
+        group.held = policy.hold_reason(state.limits, group.recent)
 
 
 def _judge_node(state: SweepState, run: Run, event: AttemptEnded) -> None:

@@ -8,12 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweeps.contracts import RunSpec, ratio_text
+from sweeps.cost import Cost, GroupCost
 from sweeps.grid import Grid
 from sweeps.lint import Caution
 from sweeps.plan import figures, groups, total
 
 _MOST_SINGLE_ROWS = 40
 _MOST_WARNINGS = 20
+_MOST_PACES = 12
 
 
 def plan_table(grid: Grid) -> Table:
@@ -64,6 +66,69 @@ def print_warnings(console: Console, cautions: Sequence[Caution]) -> None:
             console.print(f"  {escape(line)}", highlight=False)
     if len(cautions) > _MOST_WARNINGS:
         console.print(f"\nand {len(cautions) - _MOST_WARNINGS:,} more warnings: see --json", highlight=False)
+
+
+def print_cost(console: Console, cost: Cost) -> None:
+    """What the plan will cost, each time with where that is known from."""
+    if cost.memory_bytes is not None and cost.replay_disk_bytes is not None:
+        kept = f", {size_text(cost.checkpoint_bytes)} of it for good" if cost.checkpoint_bytes else ""
+        disk = size_text(cost.replay_disk_bytes + (cost.checkpoint_bytes or 0))
+        console.print(
+            f"memory: up to {size_text(cost.memory_bytes)} a run; disk: up to {disk} while they run{kept}",
+            highlight=False,
+        )
+    known = [part for part in cost.parts if part.pace]
+    if known:
+        wall = "" if cost.wall_seconds is None else f"about {time_text(cost.wall_seconds)} on this cluster; "
+        console.print(
+            f"time: {wall}{time_text(cost.run_seconds)} of runs, {cost.gpu_hours:,.1f} GPU hours", highlight=False
+        )
+        for line in _pace_lines(known)[:_MOST_PACES]:
+            console.print(f"  {escape(line)}", highlight=False)
+    unknown = list(dict.fromkeys(f"{group.spec.key.suite} × {group.spec.method}" for group in cost.unknown))
+    if unknown:
+        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
+        console.print(
+            f"time not known for {', '.join(unknown[:3])}{more}: no earlier run of it lies under this root or under "
+            f"measured_in=. `dreamsweep probe` with the same words measures it.",
+            highlight=False,
+        )
+
+
+def _pace_lines(parts: Sequence[GroupCost]) -> list[str]:
+    """The time of one run, the labels with the same source together."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for part in parts:
+        if part.pace is not None:
+            spec = part.group.spec
+            found.setdefault((spec.key.suite, spec.method, part.pace.source), []).append(part.pace.seconds)
+    return [
+        f"{suite} × {method}: {time_text(min(times))}"
+        + (f" to {time_text(max(times))}" if time_text(max(times)) != time_text(min(times)) else "")
+        + f" a run, {source}"
+        for (suite, method, source), times in found.items()
+    ]
+
+
+def time_text(seconds: float) -> str:
+    """A length of time to two or three figures: `45 s`, `3.2 min`, `1.5 h`, `12 days`."""
+    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * length:
+            value = seconds / length
+            return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size_text(size: int | None) -> str:
+    """A size to two or three figures: `12.5 GiB`."""
+    value = float(size or 0)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            break
+        value /= 1024
+    else:
+        unit = "TiB"
+    return f"{value:,.0f} {unit}" if value >= 100 or unit == "bytes" else f"{value:.1f} {unit}"
 
 
 def spans(numbers: Sequence[int]) -> str:

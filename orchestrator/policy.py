@@ -14,8 +14,7 @@ _DEFAULT_RETRIES: Mapping[Outcome, int] = {"out_of_memory": 2, "crashed": 2, "st
 #: A free retry waits only where one loss follows another.
 _FREE_DELAY_FROM = 3
 _FREE_DELAY_S = 5.0
-#: So many failures of one cause among so many starts hold a group back.
-_HOLD_FAILURES = 5
+#: The starts of a group among which failures of one cause are counted.
 _HOLD_STARTS = 10
 #: So many different runs that fail on a node one after another set it aside.
 _SUSPICIOUS_RUNS = 3
@@ -36,6 +35,8 @@ class Limits:
     #: Wait before the first retry, in seconds; doubles with each further one.
     retry_delay_s: float = 10.0
     max_retry_delay_s: float = 600.0
+    #: Failures of one cause within ten starts that hold a group back; None for no such rule.
+    hold_after: int | None = 5
     #: Whether one run of each group must get as far as training before the others start.
     canary: bool = True
 
@@ -63,22 +64,22 @@ def retry_delay_s(limits: Limits, key: RunKey, outcome: Outcome, outcomes: Seque
     return delay_s * (0.5 + 0.5 * _spread(key, outcome, count))
 
 
-def hold_reason(recent: Sequence[tuple[Outcome | None, str]]) -> str | None:
+def hold_reason(limits: Limits, recent: Sequence[tuple[Outcome, str]]) -> str | None:
     """Why a group shall be held back after its latest ending, or None.
 
     Args:
-        recent: outcome and cause of the group's latest starts, oldest first; (None, "") for those in flight.
+        recent: outcome and cause of the endings of the group's latest starts, oldest first.
     """
     for outcome, cause in recent:
         if outcome == "misconfigured":
             return f"misconfigured: {cause}"
+    if limits.hold_after is None:
+        return None
     starts = list(recent)[-_HOLD_STARTS:]
-    failures = [
-        ending for ending in starts if ending[0] is not None and ending[0] not in ("succeeded", *FREE, "cancelled")
-    ]
+    failures = [ending for ending in starts if ending[0] not in ("succeeded", *FREE, "cancelled")]
     for ending in dict.fromkeys(failures):
-        if failures.count(ending) >= _HOLD_FAILURES:
-            return f"{_HOLD_FAILURES} of {len(starts)} starts ended alike ({ending[0]}): {ending[1]}"
+        if failures.count(ending) >= limits.hold_after:
+            return f"{failures.count(ending)} of {len(starts)} starts ended alike ({ending[0]}): {ending[1]}"
     return None
 
 
@@ -87,7 +88,7 @@ def is_node_suspect(failed_runs: int) -> bool:
     return failed_runs >= _SUSPICIOUS_RUNS
 
 
-def trimmed_starts(recent: list[tuple[Outcome | None, str]]) -> list[tuple[Outcome | None, str]]:
+def trimmed_starts(recent: list[tuple[Outcome, str]]) -> list[tuple[Outcome, str]]:
     """The starts that `hold_reason` looks at."""
     return recent[-_HOLD_STARTS:]
 

@@ -42,6 +42,7 @@ from orchestrator.process_cluster import ended_event, started_event
 from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import ClusterError
+from sweeps.files import read_records
 from sweeps.layout import RunDir, SweepRoot
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ _NODES_EVERY_S = 5.0
 _FIRST_WORD_S = 0.2
 _ADOPTION_LIMIT_S = 10.0
 _DOUBTS_EVERY_S = 0.5
+_FIRST_LEASE_TRIES = 20
 #: How long an actor that was placed on a node with room may take to appear.
 _PLACEMENT_LIMIT_S = 120.0
 # Ray's own resources, as ray.nodes() lists them beside the custom ones.
@@ -74,8 +76,7 @@ class AttemptActor:
         """Start an attempt, once; returns as soon as there is something to tell."""
         if self._held != (spec.key, attempt):
             assert self._worker is None or self._worker.report().verdict is not None, self._held
-            lease_s = self._renewed_s()
-            assert lease_s is not None, "the registry of leases does not answer"
+            lease_s = self._first_lease_s()
             self._worker = AttemptWorker(spec, run_dir, attempt, Terms(lease_s, preemption_command))
             self._held = (spec.key, attempt)
             self._worker.start()
@@ -95,6 +96,14 @@ class AttemptActor:
         if self._worker is not None:
             self._worker.stop()
 
+    def _first_lease_s(self) -> float:
+        for _ in range(_FIRST_LEASE_TRIES):
+            lease_s = self._renewed_s()
+            if lease_s is not None and lease_s > self._lease_s / 2:
+                return lease_s
+            clock.sleep(0.2)
+        raise TimeoutError("the registry of leases does not answer")
+
     def _keep_renewing(self) -> None:
         while True:
             clock.sleep(self._lease_s / 4)
@@ -109,7 +118,7 @@ class AttemptActor:
         try:
             if self._registry is None:
                 self._registry = ray.get_actor(self._registry_name, namespace=self._namespace)
-            ray.get(self._registry.renew.remote(self._name), timeout=self._lease_s / 4)
+            ray.get(self._registry.renew.remote(self._name), timeout=self._lease_s / 2)
         except (RayError, ValueError, TimeoutError):
             self._registry = None  # a head that came back has another one
             return None
@@ -150,6 +159,8 @@ class _Flight:
         #: The node and the resources of its actor; None where an earlier orchestrator made it.
         self.place = place
         self.launched_at = clock.monotonic()
+        #: When its actor last said anything.
+        self.heard_at = self.launched_at
         self.report: AttemptReport | None = None
         self.is_started = False
         self.is_begun = False
@@ -346,7 +357,7 @@ class RayCluster:
         except RayError as error:
             self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
             return
-        flight.report, flight.doubt = report, None
+        flight.report, flight.doubt, flight.heard_at = report, None, clock.monotonic()
         if report.pid and not flight.is_started:
             flight.is_started = True
             self._pending.append(started_event(flight.key, flight.attempt, report, clock.now()))
@@ -369,17 +380,33 @@ class RayCluster:
     def _look_at_doubts(self) -> None:
         """Report the attempts whose end has become certain."""
         moment = clock.monotonic()
+        for flight in self._flights.values():
+            # A frozen worker, or a link that swallows everything, breaks no call for a long time.
+            is_silent = flight.report is not None and moment - flight.heard_at > self._silence_limit_s()
+            if is_silent and flight.doubt is None:
+                self._put_in_doubt(flight, "worker_lost", "its worker fell silent")
         doubtful = [flight for flight in self._flights.values() if flight.doubt is not None]
         if not doubtful or moment - self._doubts_at < _DOUBTS_EVERY_S:
             return
         self._doubts_at = moment
         for flight in doubtful:
             assert flight.doubt is not None
-            if self._is_over_by_guard(flight) or self._is_over_by_lease(flight, moment):
+            is_over = self._never_began(flight) or self._is_over_by_guard(flight)
+            if is_over or self._is_over_by_lease(flight, moment):
                 self._report_end(flight.key, flight.attempt, flight.doubt.outcome, flight.doubt.cause)
                 del self._flights[flight.key, flight.attempt]
                 if flight.actor is not None:
                     self._dismiss(flight.holder, flight.actor)
+
+    def _silence_limit_s(self) -> float:
+        return 3 * self._poll_every_s + self._lease_s / 2
+
+    def _never_began(self, flight: _Flight) -> bool:
+        """Whether the orchestrator that was to launch it died first: no actor has it, and it left no trace."""
+        if flight.actor is not None or self._unknown:
+            return False
+        lines = read_records(self._root.run_dir(flight.key).attempts)
+        return all(line.get("attempt") != flight.attempt for line in lines)
 
     def _is_over_by_guard(self, flight: _Flight) -> bool:
         """Whether the guard has written how the trainer ended, for an actor that will not speak any more."""
@@ -458,7 +485,7 @@ def join(address: str) -> None:
     """
     try:
         # Ray's own lines belong into its log folder, not into the table of a sweep.
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (ConnectionError, RuntimeError, RayError) as error:
         raise ClusterError(
             f"Cannot join the Ray cluster at cluster.address={address!r}: {str(error).splitlines()[0]} Expected 'auto' "

@@ -13,8 +13,8 @@ from orchestrator import clock
 from orchestrator.consoles import console_for
 from orchestrator.lock import live_holder
 from orchestrator.requests import Request, write_request
-from orchestrator.status import RunStatus, SweepStatus, replayed, status_of
-from sweeps.errors import ConfigError, RootError
+from orchestrator.status import RunStatus, SweepStatus, check_is_root, replayed, status_of
+from sweeps.errors import ConfigError
 from sweeps.layout import SweepRoot
 
 _MOST_ROWS = 30
@@ -61,8 +61,8 @@ def ask(arguments: argparse.Namespace) -> int:
     select = {name: getattr(arguments, name) for name in _SELECTORS if getattr(arguments, name)}
     if not select and not arguments.all:
         raise ConfigError(
-            f"Say which runs to {arguments.action}: --run, --suite, --task, --method, --label or --group with a name or "
-            f"a wild card, or --all."
+            f"Say which runs to {arguments.action}: --run, --suite, --task, --method, --label or --group with a name "
+            f"or a wild card, or --all."
         )
     request = Request(arguments.action, select)
     state = replayed(root)
@@ -84,10 +84,7 @@ _SELECTORS = ("run", "suite", "task", "method", "label", "group")
 
 def _root(arguments: argparse.Namespace) -> SweepRoot:
     root = SweepRoot(arguments.root.expanduser().resolve())
-    if not root.journal.exists():
-        raise RootError(
-            f"{root.path} is no sweep root: it holds no journal.jsonl. Give the root= of a `dreamsweep run`."
-        )
+    check_is_root(root)
     return root
 
 

@@ -84,8 +84,8 @@ class Group:
     #: Its runs that wait or back off.
     pending: int = 0
     in_flight: int = 0
-    #: How its latest starts ended, oldest first; (None, "") for those that have not.
-    recent: list[tuple[Outcome | None, str]] = field(default_factory=list)
+    #: How its latest attempts ended and why, oldest first.
+    recent: list[tuple[Outcome, str]] = field(default_factory=list)
 
     def may_start(self, limits: Limits) -> bool:
         """Whether another run of it may start now: until one is proven, one at a time."""

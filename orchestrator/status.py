@@ -79,16 +79,25 @@ def replayed(root: SweepRoot) -> SweepState:
     return state
 
 
+def check_is_root(root: SweepRoot) -> None:
+    """See that a folder is a sweep root.
+
+    Raises:
+        RootError: it is none.
+    """
+    if not root.journal.exists():
+        raise RootError(
+            f"{root.path} is no sweep root: it holds no journal.jsonl. Give the root= of a `dreamsweep run`."
+        )
+
+
 def status_of(root: SweepRoot) -> SweepStatus:
     """Look at a root.
 
     Raises:
         RootError: it is no sweep root.
     """
-    if not root.journal.exists():
-        raise RootError(
-            f"{root.path} is no sweep root: it holds no journal.jsonl. Give the root= of a `dreamsweep run`."
-        )
+    check_is_root(root)
     state = replayed(root)
     holder = live_holder(root.lock)
     return SweepStatus(

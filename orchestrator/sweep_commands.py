@@ -16,15 +16,18 @@ from orchestrator.consoles import console_for
 from orchestrator.failures import failure_json, print_failures
 from orchestrator.host_capacity import capacity_of
 from orchestrator.launch import Launch, LaunchResult
-from orchestrator.plan_table import plan_summary, plan_table, print_warnings
+from orchestrator.plan_table import plan_summary, plan_table, print_cost, print_warnings
 from orchestrator.policy import Limits
+from orchestrator.run_speeds import run_speeds
 from orchestrator.trainers.option_values import program_finder
+from sweeps.capacity import Capacity
 from sweeps.config import SweepConfig, compose_sweep
 from sweeps.contracts import RunSpec
+from sweeps.cost import Cost, cost
 from sweeps.grid import Grid, grid_of
 from sweeps.layout import SweepRoot
 from sweeps.lint import Caution, lint, refuse
-from sweeps.plan import plan_json
+from sweeps.plan import groups, plan_json
 from sweeps.settings import SweepSettings
 
 
@@ -33,6 +36,7 @@ class _Sweep:
     config: SweepConfig
     grid: Grid
     warnings: tuple[Caution, ...]
+    capacity: Capacity
 
     @property
     def specs(self) -> tuple[RunSpec, ...]:
@@ -45,12 +49,16 @@ def plan(arguments: argparse.Namespace) -> int:
     sweep = _compose(arguments, is_for_launch=False)
     if arguments.cfg:
         print(sweep.config.text, end="")
-    elif arguments.json:
-        sys.stdout.writelines(plan_json(sweep.grid, {"warnings": [caution.to_json() for caution in sweep.warnings]}))
+        return 0
+    costs = _cost(sweep)
+    if arguments.json:
+        warnings = [caution.to_json() for caution in sweep.warnings]
+        sys.stdout.writelines(plan_json(sweep.grid, {"warnings": warnings, "cost": costs.to_json()}))
     else:
         console = console_for(sys.stdout)
         console.print(plan_table(sweep.grid))
         console.print(f"\n{plan_summary(sweep.grid)}", highlight=False)
+        print_cost(console, costs)
         print_warnings(console, sweep.warnings)
     return 0
 
@@ -107,6 +115,7 @@ def limits_of(settings: SweepSettings) -> Limits:
         retry_delay_s=retry.delay_s,
         max_retry_delay_s=retry.max_delay_s,
         canary=settings.canary,
+        hold_after=settings.hold_after,
     )
 
 
@@ -129,7 +138,14 @@ def _print_end(console: Console, outcome: LaunchResult) -> None:
 def _compose(arguments: argparse.Namespace, *, is_for_launch: bool) -> _Sweep:
     config = compose_sweep(arguments.overrides, arguments.config_dir)
     grid = grid_of(config.products, program_finder(is_for_launch=is_for_launch), config.rules())
-    warnings = lint(grid, capacity_of(config.first))
+    capacity = capacity_of(config.first)
+    warnings = lint(grid, capacity)
     if config.first.strict:
         refuse(warnings)
-    return _Sweep(config, grid, tuple(warnings))
+    return _Sweep(config, grid, tuple(warnings), capacity)
+
+
+def _cost(sweep: _Sweep) -> Cost:
+    settings = sweep.config.first
+    roots = [Path(root).expanduser() for root in (settings.root, *settings.measured_in)]
+    return cost(groups(sweep.grid), sweep.capacity, settings.max_concurrent, run_speeds(roots))

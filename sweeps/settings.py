@@ -210,6 +210,8 @@ class SweepSettings(Settings):
     method_seeds: dict[str, Axis] = Field(default_factory=dict)
     #: Whether the plan's warnings are errors.
     strict: bool = False
+    #: Further roots whose runs tell the plan how long one takes, beside its own.
+    measured_in: list[str] = Field(default_factory=list)
     #: Budget in policy steps; null for the suite's.
     steps: Steps | None = None
     #: Further trainer options for every run, applied last.
@@ -224,6 +226,8 @@ class SweepSettings(Settings):
     max_gpu_hours: PositiveFloat | None = None
     #: Whether one run of each method × suite must get as far as training before the others start.
     canary: bool = True
+    #: Failures of one cause within ten starts that hold back their method × suite; null for no such rule.
+    hold_after: PositiveInt | None = 5
     retry: RetrySettings = Field(default_factory=RetrySettings)
     #: Seconds between two collections while the sweep runs; 0 for one at the end only.
     collect_every_s: NonNegativeFloat = 60.0
