@@ -7,11 +7,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.display import duration
 from sweeps.contracts import RunSpec, ratio_text
 from sweeps.cost import Cost, GroupCost
 from sweeps.grid import Grid
 from sweeps.lint import Caution
 from sweeps.plan import figures, groups, total
+from sweeps.wording import counted, size_text
 
 _MOST_SINGLE_ROWS = 40
 _MOST_WARNINGS = 20
@@ -48,9 +50,9 @@ def plan_summary(grid: Grid) -> str:
         (len({group.spec.key.label for group in parts}), "label"),
         (len({seed for group in parts for seed in group.seeds}), "seed"),
     ]
-    axes = " × ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts)
+    axes = " × ".join(counted(count, name) for count, name in counts)
     return (
-        f"{len(grid):,} run{'' if len(grid) == 1 else 's'} ({axes}); together {sums.frames:,} environment frames, "
+        f"{counted(len(grid), 'run')} ({axes}); together {sums.frames:,} environment frames, "
         f"{sums.policy_steps:,} policy steps and {sums.updates:,} gradient updates"
     )
 
@@ -79,9 +81,9 @@ def print_cost(console: Console, cost: Cost) -> None:
         )
     known = [part for part in cost.parts if part.pace]
     if known:
-        wall = "" if cost.wall_seconds is None else f"about {time_text(cost.wall_seconds)} on this cluster; "
+        wall = "" if cost.wall_seconds is None else f"about {duration(cost.wall_seconds)} on this cluster; "
         console.print(
-            f"time: {wall}{time_text(cost.run_seconds)} of runs, {cost.gpu_hours:,.1f} GPU hours", highlight=False
+            f"time: {wall}{duration(cost.run_seconds)} of runs, {cost.gpu_hours:,.1f} GPU hours", highlight=False
         )
         for line in _pace_lines(known)[:_MOST_PACES]:
             console.print(f"  {escape(line)}", highlight=False)
@@ -103,32 +105,11 @@ def _pace_lines(parts: Sequence[GroupCost]) -> list[str]:
             spec = part.group.spec
             found.setdefault((spec.key.suite, spec.method, part.pace.source), []).append(part.pace.seconds)
     return [
-        f"{suite} × {method}: {time_text(min(times))}"
-        + (f" to {time_text(max(times))}" if time_text(max(times)) != time_text(min(times)) else "")
+        f"{suite} × {method}: {duration(min(times))}"
+        + (f" to {duration(max(times))}" if duration(max(times)) != duration(min(times)) else "")
         + f" a run, {source}"
         for (suite, method, source), times in found.items()
     ]
-
-
-def time_text(seconds: float) -> str:
-    """A length of time to two or three figures: `45 s`, `3.2 min`, `1.5 h`, `12 days`."""
-    for unit, length in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 1.5 * length:
-            value = seconds / length
-            return f"{value:,.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def size_text(size: int | None) -> str:
-    """A size to two or three figures: `12.5 GiB`."""
-    value = float(size or 0)
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            break
-        value /= 1024
-    else:
-        unit = "TiB"
-    return f"{value:,.0f} {unit}" if value >= 100 or unit == "bytes" else f"{value:.1f} {unit}"
 
 
 def spans(numbers: Sequence[int]) -> str:

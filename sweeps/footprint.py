@@ -42,7 +42,7 @@ class Footprint:
     memory_bytes: int
     #: Replay on disk at its largest, before compression: files are never removed while a run lasts.
     replay_disk_bytes: int
-    #: Two checkpoints, since the new one is written before the old one goes; 0 where the size is unknown.
+    #: The one that stays; there are two while a new one is written. 0 where the size is unknown.
     checkpoint_bytes: int
     #: Parameters by the official size's name; None for another network.
     parameters: int | None
@@ -68,7 +68,7 @@ def footprint(block: Block) -> Footprint | None:
         replay_step_bytes=step_bytes,
         memory_bytes=min(steps, int(options["replay.size"])) * step_bytes + _PROCESS_BYTES,
         replay_disk_bytes=steps * step_bytes,
-        checkpoint_bytes=2 * _CHECKPOINT_BYTES_PER_PARAMETER * (parameters or 0),
+        checkpoint_bytes=_CHECKPOINT_BYTES_PER_PARAMETER * (parameters or 0),
         parameters=parameters,
     )
 

@@ -14,6 +14,7 @@ from sweeps.errors import LintError
 from sweeps.grid import Grid
 from sweeps.lint_rules import Advice, Case
 from sweeps.plan import Group, groups
+from sweeps.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def refuse(cautions: Sequence[Caution]) -> None:
     """
     if cautions:
         lines = "".join(f"\n  - {caution}" for caution in cautions)
-        raise LintError(f"strict=true, and the plan has {_count(len(cautions), 'warning')}:{lines}")
+        raise LintError(f"strict=true, and the plan has {counted(len(cautions), 'warning')}:{lines}")
 
 
 def _cases(parts: Sequence[Group], capacity: Capacity) -> Iterator[Case]:
@@ -85,7 +86,3 @@ def _caution(code: str, suite: str, advice: Advice, about: Sequence[Group]) -> C
     shown = ", ".join(labels[:3]) + (f" and {len(labels) - 3:,} more" if len(labels) > 3 else "")
     runs = sum(group.runs for group in about)
     return Caution(code, f"{suite} × {shown}", runs, advice.reason, advice.source, advice.advice)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -14,6 +14,7 @@ from sweeps.footprint import Footprint, footprint
 from sweeps.plan import Group, figures
 from sweeps.power import power, seeds_needed
 from sweeps.settings import Suite, SweepSettings
+from sweeps.wording import counted, size_text
 
 #: From this factor on, a ratio is far from the suite's own.
 _FAR = 4
@@ -165,7 +166,7 @@ def memory(case: Case) -> Advice | None:
     need, asked = case.footprint, case.spec.resources.memory_bytes
     if need is None:
         return None
-    what = f"replay of up to {_gib(need.memory_bytes)} ({need.replay_step_bytes:,} bytes a step) with the trainer"
+    what = f"replay of up to {size_text(need.memory_bytes)} ({need.replay_step_bytes:,} bytes a step) with the trainer"
     advice = "Lower flags.replay.size, take a smaller model, or give each run more memory"
     if asked and need.memory_bytes > asked:
         return Advice(
@@ -177,7 +178,7 @@ def memory(case: Case) -> Advice | None:
     if case.capacity.memory_bytes is not None and together * need.memory_bytes > case.capacity.memory_bytes:
         side = f" for each of {together} runs side by side" if together > 1 else ""
         return Advice(
-            f"{what}{side} does not fit this machine's {_gib(case.capacity.memory_bytes)}.",
+            f"{what}{side} does not fit this machine's {size_text(case.capacity.memory_bytes)}.",
             _ARITHMETIC,
             f"{advice}, or run fewer at once: resources.memory_gb={need.memory_bytes / _GIB:.0f} or max_concurrent=.",
         )
@@ -196,8 +197,8 @@ def disk(case: Case) -> Advice | None:
     if total <= free:
         return None
     return Advice(
-        f"replay and checkpoints may take up to {_gib(total)} before compression, with {together} run"
-        f"{'' if together == 1 else 's'} at once, and the root's disk has {_gib(free)} free.",
+        f"replay and checkpoints may take up to {size_text(total)} before compression, with {counted(together, 'run')} "
+        f"at once, and the root's disk has {size_text(free)} free.",
         _ARITHMETIC,
         "Put the root on a larger disk, or run fewer at once with max_concurrent=.",
     )
@@ -214,8 +215,8 @@ def gpu_memory(case: Case) -> Advice | None:
     if least <= share:
         return None
     return Advice(
-        f"weights, moments and gradients alone take {_gib(least)}, and resources.gpus={gpus:g} of a GPU with "
-        f"{_gib(one)} is {_gib(share)}.",
+        f"weights, moments and gradients alone take {size_text(least)}, and resources.gpus={gpus:g} of a GPU with "
+        f"{size_text(one)} is {size_text(share)}.",
         "16 bytes a parameter, activations not counted",
         "Take a smaller model, a larger share, or a larger GPU.",
     )
@@ -282,7 +283,7 @@ def few_seeds(case: Case) -> Advice | None:
         return None
     needed = seeds_needed(tasks)
     return Advice(
-        f"{_count(seeds, 'seed')} on {_count(tasks, 'task')} show a difference of one standard deviation between seeds "
+        f"{counted(seeds, 'seed')} on {counted(tasks, 'task')} show a difference of one standard deviation between seeds "
         f"in {chance:.0%} of comparisons.",
         "two-sided test at 5 %, normal approximation",
         f"Take {needed} seeds for 80 %, or read the result as a first look.",
@@ -357,11 +358,3 @@ RULES: tuple[Callable[[Case], Advice | None], ...] = (
     repeated_random,
     unused_by_command,
 )
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:,.1f} GiB" if size >= _GIB / 10 else f"{size / 2**20:,.1f} MiB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

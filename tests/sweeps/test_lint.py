@@ -141,7 +141,7 @@ def test_replay_beyond_memory_is_warned_about() -> None:
 
 
 def test_replay_beyond_the_disk_is_warned_about() -> None:
-    """Replay is on disk while a run lasts, two checkpoints for good."""
+    """Replay is on disk while a run lasts, a checkpoint for good."""
     found = cautions(product(gpu(suite(steps=1_100_000))), disk_bytes=10 * _GIB, cpus=4)
 
     assert "the root's disk has 10.0 GiB free" in found["disk"].reason
