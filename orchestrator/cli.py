@@ -75,6 +75,8 @@ def _build_parser() -> argparse.ArgumentParser:
         command.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(handler=handler)
+        if name == "run":
+            command.add_argument("--detach", action="store_true", help="return at once, leaving an orchestrator behind")
 
     for name, about in (
         ("status", "how a sweep stands, told from its root alone"),
@@ -103,6 +105,9 @@ def _build_parser() -> argparse.ArgumentParser:
     aggregate.add_argument("paths", nargs="+", type=Path, help="a sweep root, or DreamerV3 log folders")
     aggregate.add_argument("--store", type=Path, help="where the dataset goes; the root itself by default")
     aggregate.add_argument("--suite", help="the suite of log folders that dreamsweep did not launch")
+    aggregate.add_argument(
+        "--metrics", metavar="REGEX", help="take these keys of metrics.jsonl too, '' for none any more"
+    )
     aggregate.add_argument("--explain", metavar="RUN", help="then tell what of one run was kept and dropped, and why")
     aggregate.add_argument("--json", action="store_true", help="print one JSON object")
     aggregate.set_defaults(handler=_aggregate)
@@ -161,7 +166,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from orchestrator.sweep_commands import run
+    from orchestrator.run_command import run
 
     return run(arguments)
 

@@ -1,12 +1,13 @@
 """Makes the cluster that a config asks for."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from orchestrator.cluster import Cluster
 from orchestrator.local_head import LocalHead, prepare_environ
 from orchestrator.process_cluster import ProcessCluster
 from sweeps.errors import ClusterError
+from sweeps.layout import SweepRoot
 from sweeps.settings import ClusterSettings
 
 
@@ -18,14 +19,7 @@ def cluster_of(settings: ClusterSettings) -> Cluster:
     """
     if settings.backend == "process":
         return ProcessCluster(cpus=settings.cpus, gpus=settings.gpus, preemption_command=settings.preemption_command)
-    if settings.backend == "local":
-        prepare_environ()
-    elif settings.auth == "token" and os.environ.get("RAY_AUTH_MODE") != "token":
-        raise ClusterError(
-            f"RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE')!r}; expected 'token', with RAY_AUTH_TOKEN_PATH naming "
-            f"the cluster's token. Without one, everybody who reaches its ports can run programs there. Set both on "
-            f"the head, on every node and here; or join an open cluster on purpose with cluster.auth=open."
-        )
+    _prepare(settings)
     # Only now: Ray reads its environment when it is imported, and takes a second to do so.
     from orchestrator import ray_cluster
 
@@ -53,3 +47,28 @@ def cluster_of(settings: ClusterSettings) -> Cluster:
         preemption_command=settings.preemption_command,
         beat=beat,
     )
+
+
+def host_detached(settings: ClusterSettings, words: Sequence[str], root: SweepRoot) -> None:
+    """Run the command line `words` on the head of a cluster, in an actor that outlives this process.
+
+    Raises:
+        ClusterError: the cluster cannot be joined.
+    """
+    _prepare(settings)
+    from orchestrator import ray_cluster
+
+    ray_cluster.join(settings.address)
+    ray_cluster.host_orchestrator(words, root, namespace=settings.namespace)
+
+
+def _prepare(settings: ClusterSettings) -> None:
+    """Set and check what Ray reads when it is imported."""
+    if settings.backend == "local":
+        prepare_environ()
+    elif settings.auth == "token" and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise ClusterError(
+            f"RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE')!r}; expected 'token', with RAY_AUTH_TOKEN_PATH naming "
+            f"the cluster's token. Without one, everybody who reaches its ports can run programs there. Set both on "
+            f"the head, on every node and here; or join an open cluster on purpose with cluster.auth=open."
+        )

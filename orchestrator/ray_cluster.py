@@ -14,7 +14,9 @@ renewal ends its trainer. So two trainers never write into one run directory.
 """
 
 import logging
+import os
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +40,7 @@ from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import AttemptEnded, Event, NodeJoined, NodeLeft, TrainingBegan
 from orchestrator.leases import LeaseBook, margin_s
 from orchestrator.outcomes import Outcome
+from orchestrator.process import GuardedProcess
 from orchestrator.process_cluster import ended_event, started_event
 from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
@@ -48,6 +51,7 @@ from sweeps.layout import RunDir, SweepRoot
 log = logging.getLogger(__name__)
 
 _NODES_EVERY_S = 5.0
+_OBJECT_STORE_BYTES = 128 * 1024 * 1024
 #: How soon an attempt that was just begun is heard of, if it does not end before.
 _FIRST_WORD_S = 0.2
 _ADOPTION_LIMIT_S = 10.0
@@ -142,8 +146,30 @@ class LeaseRegistry:
         return self._book.age_s(holder, clock.monotonic())
 
 
+class OrchestratorActor:
+    """Runs an orchestrator on the head, under a guard; goes when it has ended."""
+
+    def __init__(self, words: Sequence[str], root: SweepRoot, address: str) -> None:
+        process = GuardedProcess(
+            [sys.executable, "-m", "orchestrator.cli", *words],
+            environ={**os.environ, "RAY_ADDRESS": address},
+            cwd=root.path,
+            output=root.orchestrator_log,
+            header="",
+            exit_path=root.path / "orchestrator.exit.json",
+            orphan_grace_s=30.0,
+        )
+        threading.Thread(target=self._leave_after, args=(process,), daemon=True).start()
+
+    def _leave_after(self, process: GuardedProcess) -> None:
+        while process.wait(60.0) is None and not process.is_guard_lost:
+            continue
+        os._exit(0)
+
+
 _ACTOR: Any = ray.remote(max_restarts=0, max_task_retries=0)(AttemptActor)
 _REGISTRY: Any = ray.remote(max_restarts=0, max_task_retries=0)(LeaseRegistry)
+_ORCHESTRATOR: Any = ray.remote(max_restarts=0, max_task_retries=0)(OrchestratorActor)
 _Shape = tuple[object, ...]
 
 
@@ -494,6 +520,19 @@ def join(address: str) -> None:
         ) from None
 
 
+def host_orchestrator(words: Sequence[str], root: SweepRoot, *, namespace: str) -> None:
+    """Start an orchestrator in a detached actor on the head of the cluster that this process has joined."""
+    head = next((node["NodeID"] for node in ray.nodes() if _is_head(node)), None)
+    strategy = None if head is None else NodeAffinitySchedulingStrategy(node_id=head, soft=True)
+    _ORCHESTRATOR.options(
+        name=f"orchestrator/{uuid.uuid4().hex}",
+        namespace=namespace,
+        lifetime="detached",
+        num_cpus=0,
+        scheduling_strategy=strategy,
+    ).remote(list(words), root, str(ray.get_runtime_context().gcs_address))
+
+
 def serve_head(*, cpus: float | None, gpus: float | None) -> str:
     """Start a cluster of one node, which lives as long as this process; returns its address."""
     ray.init(
@@ -503,6 +542,8 @@ def serve_head(*, cpus: float | None, gpus: float | None) -> str:
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
+        # Nothing goes through the object store: all results are files.
+        object_store_memory=_OBJECT_STORE_BYTES,
     )
     return str(ray.get_runtime_context().gcs_address)
 

@@ -24,7 +24,13 @@ def aggregate(arguments: argparse.Namespace) -> int:
     """Collect the logs of a sweep root, or of folders that dreamsweep did not launch."""
     paths = [path.expanduser().resolve() for path in arguments.paths]
     with _progress("reading", is_bytes=True) as progress:
-        summary = collect(paths, _store(paths, arguments.store), suite=arguments.suite, progress=progress.update)
+        summary = collect(
+            paths,
+            _store(paths, arguments.store),
+            suite=arguments.suite,
+            metrics=arguments.metrics,
+            progress=progress.update,
+        )
     explanation = None if arguments.explain is None else explain(Path(summary.store), arguments.explain)
     if arguments.json:
         _print_json(summary.to_json() | ({} if explanation is None else {"explanation": explanation.to_json()}))
