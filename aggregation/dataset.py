@@ -1,4 +1,4 @@
-"""Writes the Parquet files of one partition of the dataset: `task=<task>/label=<label>/part-<n>.parquet`.
+"""Writes the Parquet files of one partition of a dataset: `task=<task>/label=<label>/part-<n>.parquet`.
 
 New rows go to the newest file while that is small, else to a new one. Rows that a later resume made void are taken
 out of the file they are in. Rows do not move between files, so any mix of the earlier and the later version of the
@@ -21,9 +21,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aggregation.arrow_columns import numbers, texts
+from aggregation.rows import rows_table
 from aggregation.run_files import RunCard
 from aggregation.run_reader import Reading
-from aggregation.schema import EMPTY_SCORES, SCORES
+from aggregation.schema import Dataset
 from aggregation.seams import surviving
 from aggregation.store import link_or_copy
 
@@ -35,9 +36,6 @@ _SMALL_ROWS = 1 << 16
 _MANY_GROUPS = 24
 #: A partition of more files is written anew as one.
 _MANY_FILES = 32
-_REPEATED = ["suite", "method", "train_ratio", "seed", "attempt", "run"]
-#: Columns by which readers leave out row groups.
-_SOUGHT = ["seed", "step", "run"]
 _MAGIC = b"PAR1"
 _COPY_BYTES = 1 << 20
 _EMPTY = "empty.parquet"
@@ -48,9 +46,9 @@ def partition_folder(task: str, label: str) -> Path:
     return Path(f"task={quote(task, safe='')}") / f"label={quote(label, safe='')}"
 
 
-def write_empty(scores: Path) -> None:
+def write_empty(dataset: Dataset, folder: Path) -> None:
     """Make a dataset without rows readable."""
-    pq.write_table(EMPTY_SCORES.empty_table(), scores / _EMPTY)
+    pq.write_table(dataset.empty, folder / _EMPTY)
 
 
 @dataclass(slots=True)
@@ -79,13 +77,23 @@ class Partition:
     """The files of one task and label, on their way from one generation to the next.
 
     Args:
+        dataset: Which one.
         earlier: The partition's folder in the published generation; None where there is none.
         target: Its folder in the new generation.
         number: Of the new generation; names a new file.
         gone: Runs whose earlier rows all go.
     """
 
-    def __init__(self, *, earlier: Path | None, target: Path, number: int, gone: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        earlier: Path | None,
+        target: Path,
+        number: int,
+        gone: frozenset[str] = frozenset(),
+    ) -> None:
+        self._dataset = dataset
         self._target = target
         self._fresh = target / f"part-{number:06d}.parquet"
         self._file: _File | None = None
@@ -98,13 +106,13 @@ class Partition:
             link_or_copy(path, copy)
             self._paths.append(copy)
             if gone:
-                filter_file(copy, dict.fromkeys(gone))
+                filter_file(self._dataset, copy, dict.fromkeys(gone))
 
     def append(self, card: RunCard, reading: Reading) -> None:
         """Take the new rows of a run."""
         if not len(reading.steps):
             return
-        self._held.append(_table(card, reading))
+        self._held.append(rows_table(card, reading))
         self._held_rows += len(reading.steps)
         if self._held_rows >= _GROUP_ROWS:
             self._write_held()
@@ -118,7 +126,7 @@ class Partition:
                 self._paths.append(self._file.path)
         left = {run: Kept() for run in rules}
         for path in self._paths if rules else ():
-            for run, kept in filter_file(path, rules).items():
+            for run, kept in filter_file(self._dataset, path, rules).items():
                 _add(left[run], kept)
         self._remove_empty()
         if len(self._paths) > _MANY_FILES:
@@ -142,8 +150,8 @@ class Partition:
             and sizes[-1].num_rows + self._held_rows < max(_SMALL_ROWS, total // 8)
             and sizes[-1].num_row_groups < _MANY_GROUPS
         ):
-            return _File(self._paths[-1], continues=True, keeps_rows=True)
-        return _File(self._fresh)
+            return _File(self._dataset, self._paths[-1], continues=True, keeps_rows=True)
+        return _File(self._dataset, self._fresh)
 
     def _remove_empty(self) -> None:
         """Remove files whose runs are all gone, unless the partition would lose its last one."""
@@ -155,7 +163,7 @@ class Partition:
     def _merge(self) -> None:
         """Write the partition as one file of a new name: the one step in which a reader may miss a file it listed."""
         assert self._fresh not in self._paths[:-1]
-        merged = _File(self._target / f"{self._fresh.stem}m.parquet")
+        merged = _File(self._dataset, self._target / f"{self._fresh.stem}m.parquet")
         for path in self._paths:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=_GROUP_ROWS):
@@ -170,12 +178,13 @@ class _File:
     """One Parquet file in the making; whole and in place when it is closed. The store makes it durable.
 
     Args:
+        dataset: What its columns are.
         path: Where it goes.
         continues: Begin with the bytes of the file that is there, so that its readers can go on.
         keeps_rows: Let its rows count in the new version.
     """
 
-    def __init__(self, path: Path, *, continues: bool = False, keeps_rows: bool = False) -> None:
+    def __init__(self, dataset: Dataset, path: Path, *, continues: bool = False, keeps_rows: bool = False) -> None:
         self.path = path
         self._fresh = path.with_name(f".{path.name}.new")
         self._kept = pq.read_metadata(path) if keeps_rows else None
@@ -183,16 +192,12 @@ class _File:
         self._footers: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(
             self._sink,
-            SCORES,
+            dataset.schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=_REPEATED,
-            write_statistics=_SOUGHT,
-            column_encoding={
-                "step": "DELTA_BINARY_PACKED",
-                "length": "DELTA_BINARY_PACKED",
-                "score": "BYTE_STREAM_SPLIT",
-            },
+            use_dictionary=dataset.repeated,
+            write_statistics=dataset.sought,
+            column_encoding=dataset.encodings,
             metadata_collector=self._footers,
         )
         if continues:
@@ -224,7 +229,7 @@ class _File:
         self._fresh.unlink()
 
 
-def filter_file(path: Path, rules: Rules) -> dict[str, Kept]:
+def filter_file(dataset: Dataset, path: Path, rules: Rules) -> dict[str, Kept]:
     """Take out of a file what `rules` say, and return what is left in it of the runs they name.
 
     The file is replaced, never changed, since earlier generations share it.
@@ -234,10 +239,10 @@ def filter_file(path: Path, rules: Rules) -> dict[str, Kept]:
     with pq.ParquetFile(path) as file:
         if not _holds(file, rules):
             return left
-        later = _File(path, continues=True)
+        later = _File(dataset, path, continues=True)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group).unify_dictionaries()
-            stays, found = _staying(table, rules)
+            stays, found = _staying(dataset, table, rules)
             for run, kept in found.items():
                 _add(left.setdefault(run, Kept()), kept)
             dropped += int(np.count_nonzero(~stays))
@@ -258,7 +263,9 @@ def _holds(file: pq.ParquetFile, rules: Rules) -> bool:
     )
 
 
-def _staying(table: pa.Table, rules: Rules) -> "tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], dict[str, Kept]]":
+def _staying(
+    dataset: Dataset, table: pa.Table, rules: Rules
+) -> "tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], dict[str, Kept]]":
     runs = table.column("run").combine_chunks()
     runs = runs.chunk(0) if isinstance(runs, pa.ChunkedArray) else runs
     index = runs.indices.to_numpy(zero_copy_only=False)
@@ -278,7 +285,7 @@ def _staying(table: pa.Table, rules: Rules) -> "tuple[np.ndarray[tuple[int], np.
         else:
             good = surviving(part.column("attempt").to_numpy(), steps, limits)
         stays[rows] = good
-        nulls = np.asarray(part.column("score").is_null().to_numpy())
+        nulls = np.asarray(part.column(dataset.value).is_null().to_numpy())
         left[run] = Kept()
         left[run].add(steps[good], int(np.count_nonzero(nulls & good)))
     return stays, left
@@ -291,33 +298,6 @@ def _add(total: Kept, part: Kept) -> None:
             total.last_step = step if total.last_step is None else max(total.last_step, step)
     total.rows += part.rows
     total.non_finite += part.non_finite
-
-
-def _table(card: RunCard, reading: Reading) -> pa.Table:
-    rows = len(reading.steps)
-    zeros = np.zeros(rows, np.int32)
-
-    def word(text: str) -> pa.DictionaryArray:
-        return pa.DictionaryArray.from_arrays(numbers(zeros, pa.int32()), texts([text]))
-
-    ratio, lengths = card.train_ratio, reading.lengths
-    has_length = None if lengths is None else np.isfinite(lengths)
-    return pa.Table.from_arrays(
-        [
-            word(card.key.suite),
-            word(card.method),
-            pa.nulls(rows, pa.float64()) if ratio is None else numbers(np.full(rows, ratio), pa.float64()),
-            numbers(np.full(rows, card.key.seed, np.int32), pa.int32()),
-            numbers(reading.attempts, pa.int32()),
-            numbers(reading.steps, pa.int64()),
-            numbers(reading.scores, pa.float64(), valid=~np.isnan(reading.scores) if reading.non_finite else None),
-            pa.nulls(rows, pa.int64())
-            if lengths is None or has_length is None
-            else numbers(np.where(has_length, lengths, 0).astype(np.int64), pa.int64(), valid=has_length),
-            word(str(card.key)),
-        ],
-        schema=SCORES,
-    )
 
 
 def _mask(stays: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> pa.Array:

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
+from aggregation.log_format import METRICS_FILE
 from aggregation.run_files import RunCard, foreign_card, launched_card
 from sweeps.contracts import RunKey
 from sweeps.errors import DreamsweepError, LogError
@@ -47,6 +49,14 @@ class RunLog:
     log_stamp: Stamp | None
     attempts_stamp: Stamp | None
     is_done: bool
+    #: The same of metrics.jsonl, where it was asked for.
+    metrics: str | None = None
+    metrics_stamp: Stamp | None = None
+
+    def of_metrics(self, pattern: str) -> Self:
+        """The log of metrics beside this one."""
+        card = replace(self.card, form=self.card.form.of_metrics(pattern))
+        return replace(self, card=card, log=self.metrics, log_stamp=self.metrics_stamp)
 
     @property
     def log_path(self) -> Path:
@@ -81,6 +91,7 @@ def discover(
     *,
     suite: str | None = None,
     known: Mapping[str, tuple[Stamp | None, RunCard]] | None = None,
+    with_metrics: bool = False,
 ) -> Discovery:
     """Find every run below `paths`.
 
@@ -88,6 +99,7 @@ def discover(
         paths: Sweep roots, run directories or folders of logs.
         suite: The suite of every folder that dreamsweep did not launch; None to tell it from each.
         known: By folder, cards that stay true while the file they were read from keeps its stamp.
+        with_metrics: Look at the logs of metrics too.
 
     Raises:
         LogError: a path is missing or is no folder, or two folders are the same run.
@@ -101,7 +113,7 @@ def discover(
                 found.unusable.append(Unusable(folder, str(error)))
                 continue
             if run is not None:
-                found.runs.append(run)
+                found.runs.append(_with_metrics(run, entries) if with_metrics else run)
     found.runs = _distinct(found.runs)
     found.unusable.sort(key=lambda each: each.folder)
     return found
@@ -172,6 +184,11 @@ def _run(
         attempts_stamp=Stamp.of(entries.get("attempts.jsonl")) if is_launched else None,
         is_done=is_launched and "done" in entries,
     )
+
+
+def _with_metrics(run: RunLog, entries: Mapping[str, "os.DirEntry[str]"]) -> RunLog:
+    name = _log_name(entries, METRICS_FILE)
+    return replace(run, metrics=name, metrics_stamp=Stamp.of(entries[name]) if name else None)
 
 
 def _placed(folder: Path, top: Path) -> RunKey | None:

@@ -42,6 +42,8 @@ class Block:
     #: Episode lengths, NaN where there is none; None where no line of the block has one.
     lengths: Floats | None
     faults: list[Fault] = field(default_factory=list)
+    #: Of a log of metrics: by record, its metrics.
+    metrics: list[tuple[tuple[str, float], ...]] = field(default_factory=list)
 
     @classmethod
     def of_records(cls, records: list[Record], starts: list[int], faults: list[Fault]) -> Self:
@@ -54,6 +56,7 @@ class Block:
             np.array([record.score for record in records], np.float64),
             lengths,
             faults,
+            [record.metrics for record in records],
         )
 
 
@@ -114,7 +117,7 @@ class _BlockReader:
 
     def block(self, block: bytes) -> Block:
         """Read complete lines."""
-        if self.template is None:
+        if self.template is None and self.form.metrics is None:
             self.template = self._sampled(block)
         quick = None if self.template is None else self.template.read(block)
         count = block.count(b"\n") if quick is None else quick.count

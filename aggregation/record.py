@@ -6,8 +6,9 @@ It defines what a good record is. template.py reads ordinary lines faster and mu
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from aggregation.log_format import LogFormat
@@ -34,11 +35,13 @@ class Record:
     """One good record of a line."""
 
     step: int
-    #: NaN where the log held NaN, an infinity or null.
+    #: NaN where the log held NaN, an infinity or null; in a log of metrics, always.
     score: float
     length: int | None
     #: Bytes from the start of the line to the record's brace.
     position: int
+    #: In a log of metrics, the wanted ones by name, NaN as in `score`.
+    metrics: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +74,8 @@ def records_of(line: bytes, form: LogFormat) -> tuple[list[Record], str | None]:
 
     A line with nothing but white space has neither.
     """
+    if form.metrics is not None and (quick := flat_metrics(line, form)) is not None:
+        return [quick], None
     body = line.removeprefix(b"\xef\xbb\xbf")  # editors on Windows put a byte order mark before the first line
     shift = len(line) - len(body)
     try:
@@ -112,6 +117,19 @@ def _salvaged(text: str, form: LogFormat, shift: int, *, exact: bool) -> Iterato
             yield found
 
 
+def flat_metrics(line: bytes, form: LogFormat) -> Record | None:
+    """The record of an ordinary line of metrics; None for any other, which the exact way decides."""
+    try:
+        values = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    # Every pair has its colon: with no more colons than keys, none is there twice, and no value is an object.
+    if not isinstance(values, dict) or line.count(b":") != len(values):
+        return None
+    found = _metrics_record(values, form, 0) if form.step_key in values else None
+    return found if isinstance(found, Record) else None
+
+
 def _objects(text: str) -> Iterator[tuple[int, _Pairs]]:
     if len(text) > _NESTED_SEARCH_CHARS:
         for match in _FLAT_OBJECT.finditer(text):
@@ -144,6 +162,8 @@ def _record(pairs: _Pairs, form: LogFormat, position: int) -> Record | str:
         if key in values and not _same(values[key], value):
             value = _DUPLICATE
         values[key] = value
+    if form.metrics is not None:
+        return _metrics_record(values, form, position)
     if form.step_key not in values or form.score_key not in values:
         return "missing_key"
     if _DUPLICATE in (values[form.step_key], values[form.score_key]):
@@ -156,6 +176,34 @@ def _record(pairs: _Pairs, form: LogFormat, position: int) -> Record | str:
         return "bad_score"
     length = _whole_number(values.get(form.length_key))
     return Record(step, score if math.isfinite(score) else math.nan, length, position)
+
+
+def _metrics_record(values: Mapping[str, Any], form: LogFormat, position: int) -> Record | str:
+    """The wanted numbers of one line; texts, lists and images are no metrics."""
+    assert form.metrics is not None
+    if form.step_key not in values:
+        return "missing_key"
+    metrics = []
+    for key, value in values.items():
+        if key == form.step_key or not is_wanted(key, form.metrics):
+            continue
+        if value is _DUPLICATE:
+            return "duplicate_key"
+        number = _number(value)
+        if number is not None:
+            metrics.append((key, number if math.isfinite(number) else math.nan))
+    if values[form.step_key] is _DUPLICATE:
+        return "duplicate_key"
+    step = _whole_number(values[form.step_key])
+    if step is None:
+        return "bad_step"
+    return Record(step, math.nan, None, position, tuple(metrics))
+
+
+@lru_cache(maxsize=1 << 14)
+def is_wanted(key: str, pattern: str) -> bool:
+    """Whether a metric's name matches as a whole."""
+    return re.fullmatch(pattern, key) is not None
 
 
 def _same(one: Any, other: Any) -> bool:

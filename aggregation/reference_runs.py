@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregation.collect import Collection, Plan, Summary
+from aggregation.collect import Collection, Summary
 from aggregation.log_format import LogFormat
 from aggregation.reader import Place
 from aggregation.run_files import RunCard
@@ -14,6 +14,7 @@ from aggregation.score_files import ScoreRecord, read_score_file
 from aggregation.seams import Segment
 from aggregation.state import RunState
 from aggregation.store import Store
+from aggregation.update import Plan
 from sweeps.contracts import RunKey, check_name
 from sweeps.errors import DreamsweepError, LogError
 
@@ -70,7 +71,7 @@ def _reading(path: Path, record: ScoreRecord) -> Reading:
     return Reading(
         attempts=np.ones(len(steps), np.int32),
         steps=steps,
-        scores=scores,
+        values=scores,
         lengths=None,
         segments=[Segment(attempt=1, rows=len(steps))],
         place=Place(),

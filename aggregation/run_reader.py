@@ -6,8 +6,9 @@ A reading is a plain value that can be made in another thread or on another mach
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,8 @@ class Reading:
     attempts: NDArray[np.int32]
     #: Environment frames.
     steps: Ints
-    #: NaN for null.
-    scores: Floats
+    #: Scores, or the metrics' values; NaN for null.
+    values: Floats
     #: NaN for null; None where no row has one.
     lengths: Floats | None
     #: All of the run's segments, earlier readings included.
@@ -55,8 +56,11 @@ class Reading:
     place: Place
     #: Rows read, those left out included.
     read_rows: int
-    #: Scores among `scores` that are null.
+    #: How many of `values` are null.
     non_finite: int
+    #: Of metrics: the number of each row's name, and the names.
+    name_index: NDArray[np.int32] | None = None
+    names: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     #: Of the bytes around `place`, to notice a log that was replaced.
     fingerprint: str = ""
@@ -70,42 +74,91 @@ def read_run(task: ReadTask) -> Reading:
     """Read one run's log from `task.offset`."""
     tracker = SegmentTracker(task.seams, task.segments)
     place = Place(task.offset, task.lines)
-    blocks: list[Block] = []
-    attempts: list[NDArray[np.int32]] = []
+    pieces: list[_Piece] = []
+    names: dict[str, int] = {}
     rows, has_more = 0, False
     # A compressed log cannot be entered in the middle: it is read in one piece.
     limit = SLICE_ROWS if task.path.suffix not in (".gz", ".zst") else None
     for block in read_log(task.path, task.form, place=place, is_over=task.is_over):
-        attempts.append(tracker.add(block.starts, block.steps))
-        blocks.append(block)
-        rows += len(block.steps)
+        pieces.append(_Piece.of(block, tracker.add(block.starts, block.steps), names if task.form.metrics else None))
+        rows += len(pieces[-1].steps)
         if limit is not None and rows >= limit:
             has_more = True
             break
     took_tail = place.took_tail
     segments = tracker.finish()
-    number = np.concatenate([np.empty(0, np.int32), *attempts])
-    steps = np.concatenate([np.empty(0, np.int64), *(block.steps for block in blocks)])
-    scores = np.concatenate([np.empty(0), *(block.scores for block in blocks)])
-    lengths = _lengths(blocks)
-    good = surviving(number, steps, cuts(segments))
-    if not good.all():
-        number, steps, scores = number[good], steps[good], scores[good]
-        lengths = None if lengths is None else lengths[good]
+    whole = _Piece.joined(pieces)
+    good = surviving(whole.attempts, whole.steps, cuts(segments))
+    if task.form.metrics:
+        whole = whole.only(np.flatnonzero(good)[np.argsort(whole.name_index[good], kind="stable")])
+    elif not good.all():
+        whole = whole.only(np.flatnonzero(good))
     return Reading(
-        attempts=number,
-        steps=steps,
-        scores=scores,
-        lengths=lengths,
+        attempts=whole.attempts,
+        steps=whole.steps,
+        values=whole.values,
+        lengths=whole.lengths,
+        name_index=whole.name_index if task.form.metrics else None,
+        names=list(names),
         segments=segments,
         place=place,
         read_rows=rows,
-        non_finite=int(np.count_nonzero(np.isnan(scores))),
-        faults=[fault for block in blocks for fault in block.faults],
+        non_finite=int(np.count_nonzero(np.isnan(whole.values))),
+        faults=[fault for piece in pieces for fault in piece.faults],
         fingerprint=fingerprint(task.path, place.offset),
         has_more=has_more,
         took_tail=took_tail,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Rows on their way into a reading. Arrays have shape [rows]; `name_index` is empty for scores."""
+
+    attempts: NDArray[np.int32]
+    steps: Ints
+    values: Floats
+    lengths: Floats | None
+    name_index: NDArray[np.int32]
+    faults: list[Fault]
+
+    @classmethod
+    def of(cls, block: Block, attempts: NDArray[np.int32], names: dict[str, int] | None) -> Self:
+        """The rows of a block: its records, or one for each of their metrics, whose names are added to `names`."""
+        none = np.empty(0, np.int32)
+        if names is None:
+            return cls(attempts, block.steps, block.scores, block.lengths, none, block.faults)
+        counts = np.array([len(metrics) for metrics in block.metrics], np.int64)
+        flat = [metric for metrics in block.metrics for metric in metrics]
+        return cls(
+            np.repeat(attempts, counts) if len(counts) else none,
+            np.repeat(block.steps, counts) if len(counts) else np.empty(0, np.int64),
+            np.array([value for _, value in flat], np.float64),
+            None,
+            np.array([names.setdefault(name, len(names)) for name, _ in flat], np.int32),
+            block.faults,
+        )
+
+    @classmethod
+    def joined(cls, pieces: "Sequence[_Piece]") -> Self:
+        return cls(
+            np.concatenate([np.empty(0, np.int32), *(piece.attempts for piece in pieces)]),
+            np.concatenate([np.empty(0, np.int64), *(piece.steps for piece in pieces)]),
+            np.concatenate([np.empty(0), *(piece.values for piece in pieces)]),
+            _lengths(pieces),
+            np.concatenate([np.empty(0, np.int32), *(piece.name_index for piece in pieces)]),
+            [],
+        )
+
+    def only(self, rows: Ints) -> Self:
+        return replace(
+            self,
+            attempts=self.attempts[rows],
+            steps=self.steps[rows],
+            values=self.values[rows],
+            lengths=None if self.lengths is None else self.lengths[rows],
+            name_index=self.name_index[rows] if len(self.name_index) else self.name_index,
+        )
 
 
 def fingerprint(path: Path, offset: int) -> str:
@@ -127,7 +180,7 @@ def fault_counts(faults: Sequence[Fault]) -> dict[str, int]:
     return dict(Counter(fault.kind for fault in faults))
 
 
-def _lengths(blocks: Sequence[Block]) -> Floats | None:
+def _lengths(blocks: Sequence[_Piece]) -> Floats | None:
     if all(block.lengths is None for block in blocks):
         return None
     return np.concatenate(

@@ -1,4 +1,6 @@
-"""The only namer of Arrow types: the columns of the dataset and of the two tables beside it."""
+"""The only namer of Arrow types: the columns of the datasets and of the two tables beside them."""
+
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -22,8 +24,58 @@ SCORES = pa.schema(
     ]
 )
 
-#: An empty dataset, readable before the first episode ended.
-EMPTY_SCORES = pa.schema([*SCORES, ("task", pa.string()), ("label", pa.string())])
+#: What the files of the dataset of metrics hold; with the two partition columns, one row per value.
+METRICS = pa.schema(
+    [
+        ("suite", _WORD),
+        ("method", _WORD),
+        ("train_ratio", pa.float64()),
+        ("seed", pa.int32()),
+        ("attempt", pa.int32()),
+        ("step", pa.int64()),
+        ("name", _WORD),  # as the trainer logs it, such as train/loss/dyn
+        ("value", pa.float64()),  # null where the log held no finite number
+        ("run", _WORD),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One dataset of a store: its folder, and how its files are written."""
+
+    name: str
+    schema: pa.Schema
+    #: The column whose nulls are counted.
+    value: str
+    #: Columns with few distinct values.
+    repeated: list[str]
+    #: Columns by which readers leave out row groups.
+    sought: list[str]
+    encodings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> pa.Table:
+        """The dataset before its first row, with the columns that the folders spell out."""
+        return pa.schema([*self.schema, *((name, pa.string()) for name in PARTITION)]).empty_table()
+
+
+SCORE_ROWS = Dataset(
+    "scores",
+    SCORES,
+    value="score",
+    repeated=["suite", "method", "train_ratio", "seed", "attempt", "run"],
+    sought=["seed", "step", "run"],
+    encodings={"step": "DELTA_BINARY_PACKED", "length": "DELTA_BINARY_PACKED", "score": "BYTE_STREAM_SPLIT"},
+)
+METRIC_ROWS = Dataset(
+    "metrics",
+    METRICS,
+    value="value",
+    repeated=["suite", "method", "train_ratio", "seed", "attempt", "name", "run"],
+    sought=["seed", "step", "name", "run"],
+    encodings={"step": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
+)
 
 #: One row per run.
 RUNS = pa.schema(

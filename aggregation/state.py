@@ -14,7 +14,7 @@ from aggregation.run_files import RunCard
 from aggregation.seams import Segment
 
 #: Raised when a change of the code gives other rows for the same logs: everything is read again.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,10 +95,19 @@ class StoreState:
     #: The suite that was given for folders which dreamsweep did not launch.
     suite: str | None = None
     runs: dict[str, RunState] = field(default_factory=dict)
+    #: The metrics that are collected, as a regular expression, and how their logs stand.
+    metrics: str | None = None
+    metric_runs: dict[str, RunState] = field(default_factory=dict)
 
     def to_text(self) -> str:
         return json.dumps(
-            {"version": VERSION, "suite": self.suite, "runs": [self.runs[key].to_json() for key in sorted(self.runs)]}
+            {
+                "version": VERSION,
+                "suite": self.suite,
+                "runs": [self.runs[key].to_json() for key in sorted(self.runs)],
+                "metrics": self.metrics,
+                "metric_runs": [self.metric_runs[key].to_json() for key in sorted(self.metric_runs)],
+            }
         )
 
     @classmethod
@@ -107,5 +116,7 @@ class StoreState:
         record = json.loads(text)
         if record.get("version") != VERSION:
             return cls()
-        runs = [RunState.from_json(run) for run in record["runs"]]
-        return cls(record["suite"], {run.key: run for run in runs})
+        runs, metric_runs = (
+            {run.key: run for run in map(RunState.from_json, record[name])} for name in ("runs", "metric_runs")
+        )
+        return cls(record["suite"], runs, record["metrics"], metric_runs)

@@ -3,10 +3,12 @@
 <store>/scores          -> .collected/current/scores
 <store>/runs.parquet    -> .collected/current/runs.parquet
 <store>/faults.parquet  -> .collected/current/faults.parquet
+<store>/metrics         -> .collected/current/metrics        where metrics are collected
 <store>/.collected/
     lock                one collection at a time
     current             -> 000012, replaced atomically
-    000012/             scores/task=<task>/label=<label>/part-<n>.parquet  runs.parquet  faults.parquet  state.json
+    000012/             scores/task=<task>/label=<label>/part-<n>.parquet  metrics/…  runs.parquet  faults.parquet
+                        state.json
 
 Files that did not change are hard links into the earlier generation. A reader that listed the dataset before the
 step finds every file it listed afterwards, under the same name: files are added, or replaced by versions of
@@ -24,10 +26,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from aggregation.schema import SCORE_ROWS, Dataset
 from sweeps.errors import LogError
 
 _log = logging.getLogger(__name__)
-_LINKED = ("scores", "runs.parquet", "faults.parquet")
+_LINKED = ("scores", "runs.parquet", "faults.parquet", "metrics")
 #: Earlier generations that stay for readers which had resolved the link.
 _KEPT_GENERATIONS = 1
 _SYNCS = 16
@@ -45,7 +48,10 @@ class Generation:
 
     @property
     def scores(self) -> Path:
-        return self.path / "scores"
+        return self.folder(SCORE_ROWS)
+
+    def folder(self, dataset: Dataset) -> Path:
+        return self.path / dataset.name
 
     @property
     def runs_table(self) -> Path:
@@ -73,8 +79,11 @@ class Store:
         return self.path / "scores"
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, with_metrics: bool = False) -> Iterator[None]:
         """Hold the store against other collections.
+
+        Args:
+            with_metrics: The folder of metrics is to be written too.
 
         Raises:
             LogError: the folder cannot be made or written, or holds a dataset that is not ours.
@@ -95,7 +104,7 @@ class Store:
                     raise
                 # Each collection still publishes a whole generation; the last one wins.
                 _log.warning("%s does not support locks; collect into it from one machine at a time.", self.path)
-            for name in _LINKED:
+            for name in _LINKED if with_metrics else _LINKED[:-1]:
                 if (self.path / name).exists() and not (self.path / name).is_symlink():
                     raise LogError(
                         f"{self.path / name} was not made by dreamsweep and would be replaced. "
@@ -112,7 +121,7 @@ class Store:
         """Make the folder of the next generation, invisible until it is published."""
         numbers = [int(path.name) for path in self._collected.iterdir() if path.name.isdigit()]
         generation = Generation(self._collected / f"{max(numbers, default=0) + 1:06d}")
-        generation.scores.mkdir(parents=True)
+        generation.path.mkdir(parents=True)
         return generation
 
     def publish(self, generation: Generation) -> None:
@@ -124,6 +133,10 @@ class Store:
         _replace_link(self._collected / "current", generation.path.name)
         for name in _LINKED:
             target = f".collected/current/{name}"
+            if not (generation.path / name).exists():
+                if (self.path / name).is_symlink() and (self.path / name).readlink() == Path(target):
+                    (self.path / name).unlink()
+                continue
             if not (self.path / name).is_symlink() or (self.path / name).readlink() != Path(target):
                 _replace_link(self.path / name, target)
         _sync(self._collected)

@@ -1,6 +1,6 @@
 """The two tables beside the dataset: one row per run, one row per bad line."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,28 +24,28 @@ def runs_table(states: Iterable[RunState]) -> pa.Table:
 
 def faults_table(
     earlier: pa.Table | None,
-    states: Mapping[str, RunState],
-    fresh: Mapping[str, Sequence[Fault]],
-    anew: set[str],
+    *,
+    alive: Collection[tuple[str, str]],
+    fresh: Mapping[tuple[str, str], Sequence[Fault]],
 ) -> pa.Table:
-    """One row per bad line: those of earlier collections, as far as their runs were not read anew, and the fresh ones.
+    """One row per bad line: those of earlier collections, as far as their logs were not read anew, and the fresh ones.
 
     Args:
         earlier: The published table.
-        states: The runs of the dataset, by key.
-        fresh: By run, the bad lines of this collection.
-        anew: Runs that were read from their first line.
+        alive: Run and path of the logs whose earlier bad lines stay.
+        fresh: By run and path, the bad lines of this collection.
     """
     kept = table([], FAULTS)
     if earlier is not None:
-        stays = [run in states and run not in anew for run in earlier.column("run").to_pylist()]
+        places = zip(earlier.column("run").to_pylist(), earlier.column("path").to_pylist(), strict=True)
+        stays = [place in alive for place in places]
         kept = earlier.take(numbers(np.flatnonzero(stays), pa.int64()))
     rows = []
-    for run in sorted(fresh):
-        place = {"run": run, "path": str(states[run].path)}
-        rows += [place | {name: getattr(fault, name) for name in FAULTS.names[2:]} for fault in fresh[run]]
+    for run, path in sorted(fresh):
+        place = {"run": run, "path": path}
+        rows += [place | {name: getattr(fault, name) for name in FAULTS.names[2:]} for fault in fresh[run, path]]
     whole = pa.concat_tables([kept, table(rows, FAULTS)])
-    order = pc.sort_indices(whole, sort_keys=[("run", "ascending"), ("line", "ascending"), ("offset", "ascending")])
+    order = pc.sort_indices(whole, sort_keys=[(name, "ascending") for name in ("run", "path", "line", "offset")])
     return whole.take(order)
 
 

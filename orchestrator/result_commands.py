@@ -37,6 +37,13 @@ def aggregate(arguments: argparse.Namespace) -> int:
         return 0
     console = console_for(sys.stdout)
     print_summary(console, summary)
+    if summary.metrics is not None:
+        console.print(
+            f"metrics      {summary.store}/metrics: {summary.metric_rows:,} values of {summary.metrics}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
     if explanation is not None:
         print_explanation(console, explanation)
     return 0

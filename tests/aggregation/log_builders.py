@@ -11,6 +11,7 @@ from aggregation.store import Store
 from sweeps.contracts import Attempt, Resources, RunKey, RunSpec, Schedule, TrainerSource
 
 LOG = "scores.jsonl"
+METRICS = "metrics.jsonl"
 
 
 def line(step: int, score: float = 1.0) -> bytes:
@@ -20,6 +21,15 @@ def line(step: int, score: float = 1.0) -> bytes:
 
 def log_text(points: Iterable[tuple[int, float]]) -> bytes:
     return b"".join(line(step, score) for step, score in points)
+
+
+def metrics_text(points: Iterable[tuple[int, float]]) -> bytes:
+    """Lines of metrics.jsonl as DreamerV3 writes them."""
+    records = [
+        {"step": step, "train/loss": float(value), "fps/policy": 2.0 * value, "replay/size": 1.0}
+        for step, value in points
+    ]
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
 
 def write_foreign(
@@ -75,14 +85,14 @@ def write_attempts(folder: Path, attempts: Sequence[Attempt]) -> None:
     (folder / "attempts.jsonl").write_text(text)
 
 
-def attempt(number: int, resumed_step: int | None, log_bytes: int, **fields: Any) -> Attempt:
+def attempt(number: int, resumed_step: int | None, log_bytes: int, *, metrics_bytes: int = 0, **fields: Any) -> Attempt:
     return Attempt(
         attempt=number,
         host="a",
         pid=1,
         started_at=100.0 * number,
         resumed_step=resumed_step,
-        log_bytes={LOG: log_bytes},
+        log_bytes={LOG: log_bytes, METRICS: metrics_bytes},
         **fields,
     )
 
@@ -103,6 +113,16 @@ def points(store: Path) -> list[tuple[str, int, int, float | None]]:
         (run, number, step, None if score != score else score)
         for run, number, step, score in zip(*columns, strict=True)
     ]
+
+
+def metric_points(store: Path) -> list[tuple[str, int, int, str, float | None]]:
+    """Run, attempt, step, name and value of every metric."""
+    frame = pd.read_parquet(store / "metrics")
+    for name in ("run", "name"):
+        frame[name] = frame[name].astype(str)
+    frame = frame.sort_values(["run", "name", "attempt", "step", "value"])
+    columns = [frame[name].tolist() for name in ("run", "attempt", "step", "name", "value")]
+    return [(*row[:4], None if row[4] != row[4] else row[4]) for row in zip(*columns, strict=True)]
 
 
 def published_rows(store: Path) -> dict[str, dict[str, Any]]:

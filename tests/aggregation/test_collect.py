@@ -7,6 +7,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import duckdb
@@ -17,11 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_builders import (
     LOG,
+    METRICS,
     attempt,
     dataset,
     generation,
     line,
     log_text,
+    metric_points,
+    metrics_text,
     points,
     published_rows,
     write_attempts,
@@ -322,16 +326,18 @@ def test_collecting_along_the_way_equals_collecting_at_the_end(
     """After any growth, tearing, truncation, replacement, resume and removal, the dataset is what a fresh one is."""
     root = tmp_path_factory.mktemp("root")
     attempts: dict[int, list[object]] = {0: [], 1: []}
+    pattern = "(train|fps)/.*"
     logs = [write_launched(root, b""), write_foreign(root / "runs" / "more", b"", seed=1)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset_module, "_SMALL_ROWS", small)
         for action, which, value in [*actions, ("collect", 0, None)]:
             _act(root, logs[which], which, action, value, attempts)
-        collect([root], root)
+        collect([root], root, metrics=pattern)
         fresh = root / "fresh"
-        collect([root], fresh)
+        collect([root], fresh, metrics=pattern)
 
     assert points(root) == points(fresh)
+    assert metric_points(root) == metric_points(fresh)
     counts = Counter((run, number) for run, number, _, _ in points(root))
     for run, row in published_rows(root).items():
         told = explain(root, run)
@@ -345,18 +351,35 @@ def test_collecting_along_the_way_equals_collecting_at_the_end(
 
 def _act(root: Path, log: Path, which: int, action: str, value: object, attempts: dict[int, list[object]]) -> None:
     if action == "collect":
-        collect([root], root)
-    elif action == "remove":
+        collect([root], root, metrics="(train|fps)/.*")
+    elif action == "resume":
+        assert isinstance(value, int)
+        if which == 0:
+            sizes = [path.stat().st_size if path.exists() else 0 for path in (log, log.with_name(METRICS))]
+            number, resumed = len(attempts[0]) + 1, value if attempts[0] else None
+            attempts[0].append(attempt(number, resumed, sizes[0], metrics_bytes=sizes[1]))
+            write_attempts(log.parent, attempts[0])  # type: ignore[arg-type]
+    elif action == "finish":
+        done = log.parent / "done"
+        if which == 0:
+            done.touch() if value else done.unlink(missing_ok=True)
+    else:
+        _change(log, action, value, log_text)
+        _change(log.with_name(METRICS), action, value, metrics_text)
+
+
+def _change(log: Path, action: str, value: object, text: Callable[[Iterable[tuple[int, float]]], bytes]) -> None:
+    if action == "remove":
         log.unlink(missing_ok=True)
     elif action == "replace":
         assert isinstance(value, list)
         fresh = log.with_name("fresh")
-        fresh.write_bytes(log_text((step, 5) for step in value))
+        fresh.write_bytes(text((step, 5) for step in value))
         fresh.replace(log)
     elif action == "grow":
         assert isinstance(value, list)
         with log.open("ab") as file:
-            file.write(log_text((step, 1) for step in value))
+            file.write(text((step, 1) for step in value))
     elif action == "tear":
         assert isinstance(value, bytes)
         with log.open("ab") as file:
@@ -364,14 +387,6 @@ def _act(root: Path, log: Path, which: int, action: str, value: object, attempts
     elif action == "cut" and log.exists():
         assert isinstance(value, int)
         os.truncate(log, max(log.stat().st_size - value, 0))
-    elif action == "resume" and which == 0:
-        assert isinstance(value, int)
-        size = log.stat().st_size if log.exists() else 0
-        attempts[0].append(attempt(len(attempts[0]) + 1, value if attempts[0] else None, size))
-        write_attempts(log.parent, attempts[0])  # type: ignore[arg-type]
-    elif action == "finish" and which == 0:
-        done = log.parent / "done"
-        done.touch() if value else done.unlink(missing_ok=True)
 
 
 def test_readers_are_right_at_every_moment(tmp_path: Path) -> None:
