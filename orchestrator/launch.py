@@ -58,6 +58,7 @@ class Launch:
         console: Console,
         collect: Callable[[], None],
         collect_every_s: float,
+        priorities: Mapping[str, int] | None = None,
     ) -> None:
         self._root = root
         self._specs = specs
@@ -67,6 +68,8 @@ class Launch:
         self._collect = collect
         #: Seconds between two collections while runs are in flight; 0 for none.
         self._collect_every_s = collect_every_s
+        #: By method; lower goes first.
+        self._priorities = priorities or {}
 
     def run(self, *, config_text: str, limits: Limits) -> LaunchResult:
         """Do it.
@@ -90,7 +93,7 @@ class Launch:
                     pid=os.getpid(),
                     limits=limits,
                 )
-                loop.handle([opened, *planning_events(self._root, self._specs, state, at)])
+                loop.handle([opened, *planning_events(self._root, self._specs, state, at, self._priorities)])
                 self._take_requests(loop, state)
                 if not state.is_finished():
                     self._drive(loop, state)

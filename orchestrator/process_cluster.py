@@ -13,6 +13,7 @@ from sweeps.layout import SweepRoot
 
 _NODE = "this machine"
 _LOOK_EVERY_S = 0.05
+_CLOSE_LIMIT_S = 3.0
 
 
 class ProcessCluster:
@@ -87,8 +88,10 @@ class ProcessCluster:
     def close(self) -> None:
         for worker in self._workers.values():
             worker.stop()
+        # Only after an error or a second Ctrl-C is anything left here; what is deaf is ended by its guard.
+        deadline = clock.monotonic() + _CLOSE_LIMIT_S
         for worker in self._workers.values():
-            worker.wait(timeout_s=60.0)
+            worker.wait(timeout_s=max(0.0, deadline - clock.monotonic()))
         self._workers.clear()
 
 

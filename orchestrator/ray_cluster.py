@@ -212,7 +212,7 @@ class RayCluster:
         *,
         namespace: str,
         poll_every_s: float,
-        lease_s: float,
+        lease_s: float = 60.0,
         preemption_command: str | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:

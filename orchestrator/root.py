@@ -86,7 +86,9 @@ def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[
     return [f"{name}: {then.get(name)!r} then, {now.get(name)!r} now" for name in names]
 
 
-def planning_events(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState, at: float) -> Iterator[Event]:
+def planning_events(
+    root: SweepRoot, specs: Iterable[RunSpec], state: SweepState, at: float, priorities: Mapping[str, int]
+) -> Iterator[Event]:
     """What a launch tells the machine about its runs: what is done on disk, and what is to be done."""
     for spec in specs:
         key = spec.key
@@ -95,7 +97,12 @@ def planning_events(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState
         if not is_done and known is not None and known.state == "done":
             yield RunFoundUndone(at=at, key=key)
         yield RunPlanned(
-            at=at, key=key, group=f"{spec.method} × {key.suite}", resources=spec.resources, digest=spec.digest()
+            at=at,
+            key=key,
+            group=f"{spec.method} × {key.suite}",
+            resources=spec.resources,
+            priority=priorities.get(spec.method, 0),
+            digest=spec.digest(),
         )
         if is_done and (known is None or known.state != "done"):
             yield RunFoundDone(at=at, key=key)

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,9 @@ from orchestrator.sweep_commands import Sweep, composed
 from sweeps.contracts import RunSpec
 from sweeps.errors import ClusterError, RootLockedError
 from sweeps.files import read_records
+from sweeps.footprint import footprint
 from sweeps.layout import SweepRoot
-from sweeps.settings import ClusterSettings, SweepSettings
+from sweeps.settings import SweepSettings
 
 if TYPE_CHECKING:
     from orchestrator.results import Results
@@ -52,11 +52,12 @@ def run(arguments: argparse.Namespace) -> int:
     threading.Thread(target=_results, args=(root, settings), daemon=True).start()
     launch = Launch(
         root,
-        _with_checkpoints(sweep.specs, settings.cluster),
+        launched_specs(sweep),
         cluster_of(settings.cluster),
         console=console,
         collect=lambda: _results(root, settings).collect_quietly(),
         collect_every_s=settings.collect_every_s,
+        priorities={block.first.method: block.base.settings.method.priority for block in sweep.grid.blocks},
     )
     outcome = launch.run(config_text=sweep.config.text, limits=limits_of(settings))
     files = _results(root, settings).finish()
@@ -98,16 +99,20 @@ def _results(root: SweepRoot, settings: SweepSettings) -> "Results":
     return Results(root, settings.export)
 
 
-def _with_checkpoints(specs: Sequence[RunSpec], cluster: ClusterSettings) -> Sequence[RunSpec]:
-    """The specs with the cluster's own interval between checkpoints, for trainers that have such an option."""
-    if cluster.save_every_s is None:
-        return specs
-    return [
-        replace(spec, trainer={**spec.trainer, "save_every_s": cluster.save_every_s})
-        if "save_every_s" in spec.trainer
-        else spec
-        for spec in specs
-    ]
+def launched_specs(sweep: Sweep) -> list[RunSpec]:
+    """The runs as they are launched: with the memory that their replay will fill, and the cluster's checkpoints."""
+    save_every_s = sweep.config.first.cluster.save_every_s
+    specs: list[RunSpec] = []
+    for block in sweep.grid.blocks:
+        first = block.first
+        needs = footprint(block)
+        if not first.resources.memory_bytes and needs is not None:
+            # Asked for up front: replay grows for hours, and a node would be overfilled long after all seemed well.
+            first = replace(first, resources=replace(first.resources, memory_bytes=needs.memory_bytes))
+        if save_every_s is not None and "save_every_s" in first.trainer:
+            first = replace(first, trainer={**first.trainer, "save_every_s": save_every_s})
+        specs += replace(block, first=first).runs()
+    return specs
 
 
 def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, console: Console) -> int:

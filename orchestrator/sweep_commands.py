@@ -48,8 +48,20 @@ def plan(arguments: argparse.Namespace) -> int:
         console.print(plan_table(sweep.grid))
         console.print(f"\n{plan_summary(sweep.grid)}", highlight=False)
         print_cost(console, costs)
+        console.print(_preemption_line(sweep), highlight=False, soft_wrap=True)
         print_warnings(console, sweep.warnings)
     return 0
+
+
+def _preemption_line(sweep: Sweep) -> str:
+    settings = sweep.config.first
+    save_every_s = settings.cluster.save_every_s or settings.trainer.get("save_every_s")
+    if save_every_s is None:
+        return "preemption   costs what the program repeats when it is started again"
+    return (
+        f"preemption   costs a run at most {save_every_s} s of training, the time between checkpoints, and a start "
+        f"(cluster.save_every_s)"
+    )
 
 
 def composed(arguments: argparse.Namespace, *, is_for_launch: bool) -> Sweep:

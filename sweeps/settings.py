@@ -113,6 +113,8 @@ class Method(Settings):
     name: str
     #: One line on what it is, or what it removes.
     about: str = ""
+    #: Lower goes first; runs of one priority take turns by seed.
+    priority: int = 0
     #: Blocks of the trainer's config file, applied after the suite's.
     configs: list[str] = Field(default_factory=list)
     #: Further trainer options, by flag name without dashes.
