@@ -16,6 +16,7 @@ from sweeps.plan import figures, groups, total
 from sweeps.wording import counted, size_text
 
 _MOST_SINGLE_ROWS = 40
+_MOST_GROUPS = 100
 _MOST_WARNINGS = 20
 _MOST_PACES = 12
 
@@ -34,10 +35,13 @@ def plan_table(grid: Grid) -> Table:
                 spec.key.suite, spec.key.task, spec.key.label, _ratio(spec), str(spec.key.seed), *_cells(spec)
             )
         return table
-    for group in groups(grid):
+    parts = groups(grid)
+    for group in parts[:_MOST_GROUPS]:
         spec, tasks = group.spec, group.tasks
         shown = tasks[0] if len(tasks) == 1 else f"{len(tasks)} tasks"
         table.add_row(spec.key.suite, shown, spec.key.label, _ratio(spec), spans(group.seeds), *_cells(spec))
+    if len(parts) > _MOST_GROUPS:
+        table.add_row("…", "", f"and {len(parts) - _MOST_GROUPS:,} more")
     return table
 
 

@@ -167,7 +167,7 @@ _SHIPPED = {
 
 
 def _shipped_pace(group: Group, capacity: Capacity) -> Pace | None:
-    case = Case(group, capacity, labels_of_suite=1, ratios_of_method=frozenset())
+    case = Case(group, capacity, labels_of_suite=1, ratios_of_method=set())
     need, options = footprint(group.first), case.options
     if not case.is_on_cpu or not case.learns or need is None:
         return None

@@ -73,12 +73,8 @@ def _cases(parts: Sequence[Group], capacity: Capacity) -> Iterator[Case]:
             ratios.setdefault((suite, group.spec.method), set()).add(group.spec.train_ratio)
     for group in parts:
         spec = group.spec
-        yield Case(
-            group,
-            capacity,
-            labels_of_suite=labels[spec.key.suite],
-            ratios_of_method=frozenset(ratios.get((spec.key.suite, spec.method), ())),
-        )
+        own_ratios = ratios.get((spec.key.suite, spec.method), set())
+        yield Case(group, capacity, labels_of_suite=labels[spec.key.suite], ratios_of_method=own_ratios)
 
 
 def _caution(code: str, suite: str, advice: Advice, about: Sequence[Group]) -> Caution:

@@ -3,7 +3,7 @@
 A rule's name is the code of its warning. Every rule names where its knowledge comes from.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class Case:
     capacity: Capacity
     labels_of_suite: int
     #: Every ratio at which the sweep runs this method on this suite.
-    ratios_of_method: frozenset[float]
+    ratios_of_method: Set[float]
 
     @property
     def settings(self) -> SweepSettings:
@@ -283,8 +283,8 @@ def few_seeds(case: Case) -> Advice | None:
         return None
     needed = seeds_needed(tasks)
     return Advice(
-        f"{counted(seeds, 'seed')} on {counted(tasks, 'task')} show a difference of one standard deviation between seeds "
-        f"in {chance:.0%} of comparisons.",
+        f"{counted(seeds, 'seed')} on {counted(tasks, 'task')} show a difference of one standard deviation between "
+        f"seeds in {chance:.0%} of comparisons.",
         "two-sided test at 5 %, normal approximation",
         f"Take {needed} seeds for 80 %, or read the result as a first look.",
     )

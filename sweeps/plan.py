@@ -36,6 +36,7 @@ class Group:
     """The runs of one suite and label: they differ in task and seed only."""
 
     blocks: tuple[Block, ...]
+    runs: int
 
     @property
     def first(self) -> Block:
@@ -52,10 +53,6 @@ class Group:
     @property
     def seeds(self) -> list[int]:
         return sorted({seed for block in self.blocks for seed in block.seeds})
-
-    @property
-    def runs(self) -> int:
-        return sum(len(block.seeds) for block in self.blocks)
 
     @property
     def fewest_seeds(self) -> int:
@@ -80,7 +77,7 @@ def groups(grid: Grid) -> list[Group]:
     found: dict[tuple[str, str], list[Block]] = {}
     for block in grid.blocks:
         found.setdefault((block.first.key.suite, block.first.key.label), []).append(block)
-    return [Group(tuple(blocks)) for blocks in found.values()]
+    return [Group(tuple(blocks), sum(len(block.seeds) for block in blocks)) for blocks in found.values()]
 
 
 def total(parts: Iterable[Group]) -> Figures:

@@ -11,9 +11,7 @@ from sweeps.cost import Measurement
 from sweeps.layout import RunDir, SweepRoot
 
 
-def past_run(
-    root: Path, seed: int = 0, *, speeds: tuple[float, ...] = (5.0, 100.0, 100.0), done: bool = True
-) -> RunDir:
+def past_run(root: Path, seed: int = 0, *, done: bool = True) -> RunDir:
     """A run of 2,000 steps whose only attempt took 30 seconds."""
     key = RunKey(suite="gym", task="gym_CartPole-v1", label="plain_tr16", seed=seed)
     spec = RunSpec(
@@ -28,7 +26,10 @@ def past_run(
     run_dir.path.mkdir(parents=True)
     run_dir.spec.write_text(json.dumps(spec.to_json()))
     run_dir.attempts.write_text(json.dumps({"attempt": 1, "started_at": 100.0, "ended_at": 130.0}) + "\n")
-    lines = [f'{{"step": 1, "train/opt/loss": NaN, "fps/policy": {speed}, "fps/train": 7.0}}\n' for speed in speeds]
+    lines = [
+        f'{{"step": 1, "train/opt/loss": NaN, "fps/policy": {speed}, "fps/train": 7.0}}\n'
+        for speed in (5.0, 100.0, 100.0)
+    ]
     run_dir.metrics.write_text("".join(lines))
     if done:
         run_dir.done.touch()
