@@ -63,16 +63,19 @@ class Chaos:
     def run(self, *, limit_s: float) -> Outcome:
         """Run the sweep to its end, at most `limit_s` seconds, and judge it."""
         started = time.monotonic()
-        with subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("ray_nodes.py")), "3", "3"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self._folder / "nodes.log").open("wb"),
-            text=True,
-            cwd=_REPOSITORY,
-            env=self._environ,
-            start_new_session=True,
-        ) as nodes:
+        with (
+            (self._folder / "nodes.log").open("wb") as nodes_log,
+            subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("ray_nodes.py")), "3", "3"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=nodes_log,
+                text=True,
+                cwd=_REPOSITORY,
+                env=self._environ,
+                start_new_session=True,
+            ) as nodes,
+        ):
             try:
                 assert nodes.stdout is not None
                 hello = json.loads(nodes.stdout.readline())
@@ -118,6 +121,7 @@ class Chaos:
             orchestrator.wait(timeout=30)
         except subprocess.TimeoutExpired:
             orchestrator.kill()
+            orchestrator.wait()
         self.outcome.problems.append(f"the sweep had not ended in time: {self._last_words()}")
 
     def _start(self, address: str) -> subprocess.Popen[bytes]:
@@ -145,16 +149,16 @@ class Chaos:
             "hold_after=null",
             "collect_every_s=2",
         ]
-        log = (self._folder / "orchestrator.log").open("ab")
-        return subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli", "run", *overrides],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=_REPOSITORY,
-            env=self._environ,
-            start_new_session=True,
-        )
+        with (self._folder / "orchestrator.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.cli", "run", *overrides],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=_REPOSITORY,
+                env=self._environ,
+                start_new_session=True,
+            )
 
     def _kill_trainer(self) -> int:
         return self._kill_one([pid for pid, words in _processes() if self._is_trainer(words)])
