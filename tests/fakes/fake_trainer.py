@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--mode", default="train")
     #: The mode applies to this seed only.
     parser.add_argument("--mode_seed", type=int)
-    arguments = parser.parse_args()
+    arguments, _ = parser.parse_known_args()  # what suites and methods set for the real one means nothing here
     with (arguments.run_dir / "starts").open("a") as starts:
         starts.write(f"{os.getpid()}\n")
     mode = arguments.mode if arguments.mode_seed in (None, arguments.seed) else "train"
