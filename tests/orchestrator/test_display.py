@@ -1,0 +1,61 @@
+"""What is seen while a sweep runs: a table in a terminal, only news where output is piped."""
+
+import io
+
+import pytest
+from fakes.fake_runs import fake_run, run_key
+from rich.console import Console
+from sweep_states import SweepUnderTest
+
+from orchestrator.display import Display, duration
+from orchestrator.events import AttemptEnded, NodeJoined, RunPlanned
+from orchestrator.worker import AttemptReport, Progress
+
+
+def sweep() -> SweepUnderTest:
+    """Two runs of the fake trainer in flight."""
+    sweep = SweepUnderTest()
+    sweep.opened()
+    sweep.feed(*(RunPlanned(at=sweep.now(), key=run_key(seed), group="g") for seed in (0, 1)))
+    sweep.feed(NodeJoined(at=sweep.now(), node="a", cpus=2.0))
+    return sweep
+
+
+def shown(*, is_terminal: bool) -> str:
+    """What is seen of two runs, one of which fails."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=120, force_terminal=is_terminal, no_color=True)
+    running = sweep()
+    specs = {run_key(seed): fake_run(seed=seed, steps=100) for seed in (0, 1)}
+    reports = {run_key(0): AttemptReport(host="h", pid=1, progress=Progress(step=50, score=7.25, at=1.0))}
+    with Display(console, specs) as display:
+        display.show(running.state, reports)
+        end = AttemptEnded(at=running.now(), key=run_key(1), attempt=1, outcome="crashed", cause="it [broke]")
+        running.feed(end)
+        display.show(running.state, reports)
+        display.show(running.state, reports)
+    return stream.getvalue()
+
+
+def test_a_pipe_gets_news_only() -> None:
+    """One line for a failure, once, without escape codes; nothing for what goes on."""
+    assert shown(is_terminal=False) == "gym/gym_CartPole-v1/fake/1 failed (crashed): it [broke]\n"
+
+
+def test_a_terminal_gets_a_table() -> None:
+    """Progress against the budget, the last score, and one line for the whole."""
+    text = shown(is_terminal=True)
+
+    assert "50 of 100" in text
+    assert "7.2" in text
+    assert "0 of 2 done" in text
+    assert "1 failed" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0 s"), (42.4, "42 s"), (119, "119 s"), (180, "3 min"), (19_200, "5 h 20 min"), (187_200, "2 d 4 h")],
+)
+def test_durations_are_said_as_people_say_them(seconds: float, text: str) -> None:
+    """Two units at most."""
+    assert duration(seconds) == text
