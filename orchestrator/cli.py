@@ -68,6 +68,7 @@ def _build_parser() -> argparse.ArgumentParser:
     for name, handler, about in (
         ("plan", _plan, "show what a sweep would do; writes nothing"),
         ("run", _run, "do it: train, collect, export and plot; run it again to continue"),
+        ("probe", _probe, "measure with short runs how long a sweep will take"),
     ):
         command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides; axes take a,b")
@@ -163,6 +164,12 @@ def _plan(arguments: argparse.Namespace) -> int:
     from orchestrator.sweep_commands import plan
 
     return plan(arguments)
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    from orchestrator.probe_command import probe
+
+    return probe(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -33,7 +33,7 @@ def run_speeds(roots: Sequence[Path]) -> Iterator[Measurement]:
 
 def _measurement(key: RunKey, run_dir: RunDir, root: Path) -> Measurement | None:
     try:
-        speeds = [float(text) for text in _SPEED.findall(_tail(run_dir.metrics))]
+        speeds = [float(text) for text in _SPEED.findall(_tail(run_dir.metrics))] if run_dir.metrics.exists() else []
         spec = RunSpec.from_json(json.loads(run_dir.spec.read_text(encoding="utf-8")))
         attempts: list[dict[str, Any]] = [
             json.loads(line) for line in run_dir.attempts.read_text().splitlines() if line
@@ -41,13 +41,16 @@ def _measurement(key: RunKey, run_dir: RunDir, root: Path) -> Measurement | None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     steady = [speed for speed in speeds[1:] or speeds if speed > 0]
-    if not steady:
-        return None
-    speed = median(steady)
-    startup = None
+    lasted: float | None = None
     if run_dir.done.exists() and len(attempts) == 1 and attempts[0].get("ended_at"):
         lasted = attempts[0]["ended_at"] - attempts[0]["started_at"]
-        startup = max(0.0, lasted - spec.schedule.steps / speed)
+    if steady:
+        speed = median(steady)
+    elif lasted:
+        speed = spec.schedule.steps / lasted  # a program that logs no speed still shows how long it took
+    else:
+        return None
+    startup = None if lasted is None else max(0.0, lasted - spec.schedule.steps / speed)
     return Measurement(
         suite=key.suite,
         method=spec.method,

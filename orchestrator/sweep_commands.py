@@ -39,7 +39,7 @@ def plan(arguments: argparse.Namespace) -> int:
     if arguments.cfg:
         print(sweep.config.text, end="")
         return 0
-    costs = _cost(sweep)
+    costs = cost_of(sweep)
     if arguments.json:
         warnings = [caution.to_json() for caution in sweep.warnings]
         sys.stdout.writelines(plan_json(sweep.grid, {"warnings": warnings, "cost": costs.to_json()}))
@@ -74,7 +74,16 @@ def composed(arguments: argparse.Namespace, *, is_for_launch: bool) -> Sweep:
     return Sweep(config, grid, tuple(warnings), capacity)
 
 
-def _cost(sweep: Sweep) -> Cost:
+def cost_of(sweep: Sweep) -> Cost:
+    """What a sweep will cost, by its own earlier runs, those of its probe, and those of the roots that it names."""
     settings = sweep.config.first
-    roots = [Path(root).expanduser() for root in (settings.root, *settings.measured_in)]
-    return cost(groups(sweep.grid), sweep.capacity, settings.max_concurrent, run_speeds(roots))
+    root = Path(settings.root).expanduser().resolve()
+    others = [Path(other).expanduser() for other in settings.measured_in]
+    return cost(
+        groups(sweep.grid), sweep.capacity, settings.max_concurrent, run_speeds([root, probe_root(root), *others])
+    )
+
+
+def probe_root(root: Path) -> Path:
+    """Where `probe` puts its runs: beside the sweep's own, which they must not be mistaken for."""
+    return root.with_name(f"{root.name}.probe")

@@ -22,7 +22,11 @@ class Capacity:
     def runs_at_once(self, resources: Resources, runs: int, max_concurrent: int | None) -> int | None:
         """How many runs fit side by side; None where that is not known."""
         limits = [float(runs), inf if max_concurrent is None else float(max_concurrent)]
-        for wanted, there in ((resources.cpus, self.cpus), (resources.gpus, self.gpus)):
+        for wanted, there in (
+            (resources.cpus, self.cpus),
+            (resources.gpus, self.gpus),
+            (resources.memory_bytes, self.memory_bytes),
+        ):
             if wanted and there is not None:
                 limits.append(there // wanted)
         if self.cpus is None and max_concurrent is None:

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from sweeps.capacity import Capacity
-from sweeps.footprint import footprint
+from sweeps.footprint import footprint, held_resources
 from sweeps.lint_rules import Case
 from sweeps.plan import Group, figures
 from sweeps.wording import counted
@@ -122,7 +122,7 @@ def cost(
     costs, needs = [], []
     for group in parts:
         spec = group.spec
-        at_once = capacity.runs_at_once(spec.resources, all_runs, max_concurrent)
+        at_once = capacity.runs_at_once(held_resources(group.first), all_runs, max_concurrent)
         own = known.get((spec.key.suite, spec.method), [])
         costs.append(GroupCost(group, _measured_pace(group, own) or _shipped_pace(group, capacity), at_once))
         need = footprint(group.first)

@@ -5,11 +5,12 @@ DeepMind Control, 12.4 KB on Crafter in the debug size, 13.0 bytes of checkpoint
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 from sweeps import ratio
+from sweeps.contracts import Resources
 from sweeps.grid import Block
 
 #: Names, step numbers, reward and action of one step (embodied/core/replay.py).
@@ -71,6 +72,14 @@ def footprint(block: Block) -> Footprint | None:
         checkpoint_bytes=_CHECKPOINT_BYTES_PER_PARAMETER * (parameters or 0),
         parameters=parameters,
     )
+
+
+def held_resources(block: Block) -> Resources:
+    """What each run of a block holds: where no memory is asked for, that which its replay will fill."""
+    resources, need = block.first.resources, footprint(block)
+    if resources.memory_bytes or need is None:
+        return resources
+    return replace(resources, memory_bytes=need.memory_bytes)
 
 
 def _latent(options: Mapping[str, Any]) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import Any
 from sweeps import ratio
 from sweeps.capacity import Capacity
 from sweeps.contracts import RunSpec, ratio_text
-from sweeps.footprint import Footprint, footprint
+from sweeps.footprint import Footprint, footprint, held_resources
 from sweeps.plan import Group, figures
 from sweeps.power import power, seeds_needed
 from sweeps.settings import Suite, SweepSettings
@@ -79,7 +79,8 @@ class Case:
 
     @property
     def runs_at_once(self) -> int | None:
-        return self.capacity.runs_at_once(self.spec.resources, self.group.runs, self.settings.max_concurrent)
+        held = held_resources(self.group.first)
+        return self.capacity.runs_at_once(held, self.group.runs, self.settings.max_concurrent)
 
 
 def far_ratio(case: Case) -> Advice | None:
@@ -167,20 +168,18 @@ def memory(case: Case) -> Advice | None:
     if need is None:
         return None
     what = f"replay of up to {size_text(need.memory_bytes)} ({need.replay_step_bytes:,} bytes a step) with the trainer"
-    advice = "Lower flags.replay.size, take a smaller model, or give each run more memory"
     if asked and need.memory_bytes > asked:
         return Advice(
             f"{what} does not fit resources.memory_gb={asked / _GIB:g}.",
             _ARITHMETIC,
-            f"{advice}: resources.memory_gb={need.memory_bytes / _GIB:.0f}.",
+            "Lower flags.replay.size, take a smaller model, or leave resources.memory_gb out for what it takes.",
         )
-    together = case.runs_at_once or 1
-    if case.capacity.memory_bytes is not None and together * need.memory_bytes > case.capacity.memory_bytes:
-        side = f" for each of {together} runs side by side" if together > 1 else ""
+    there = case.capacity.memory_bytes
+    if there is not None and need.memory_bytes > there:
         return Advice(
-            f"{what}{side} does not fit this machine's {size_text(case.capacity.memory_bytes)}.",
+            f"{what} does not fit this machine's {size_text(there)}.",
             _ARITHMETIC,
-            f"{advice}, or run fewer at once: resources.memory_gb={need.memory_bytes / _GIB:.0f} or max_concurrent=.",
+            "Lower flags.replay.size, take a smaller model, or a machine with more memory.",
         )
     return None
 

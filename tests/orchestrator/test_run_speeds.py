@@ -59,9 +59,18 @@ def test_a_run_that_has_not_ended_tells_its_speed(tmp_path: Path) -> None:
     assert [(one.policy_steps_per_s, one.startup_s) for one in run_speeds([tmp_path])] == [(100.0, None)]
 
 
-@pytest.mark.parametrize("file", ["metrics", "spec", "attempts"])
+def test_a_program_without_metrics_is_measured_by_its_attempt(tmp_path: Path) -> None:
+    """2,000 steps in 30 seconds from start to end."""
+    past_run(tmp_path).metrics.unlink()
+
+    assert [(one.policy_steps_per_s, one.startup_s) for one in run_speeds([tmp_path])] == [
+        (pytest.approx(2000 / 30), pytest.approx(0.0))
+    ]
+
+
+@pytest.mark.parametrize("file", ["spec", "attempts"])
 def test_what_cannot_be_read_tells_nothing(tmp_path: Path, file: str) -> None:
-    """A run without metrics, or with a torn file, is left out."""
+    """A run with a torn file is left out."""
     past_run(tmp_path, 0)
     getattr(past_run(tmp_path, 1), file).write_text('{"torn')
 

@@ -131,13 +131,21 @@ def test_a_program_without_known_options_has_no_footprint() -> None:
 
 
 def test_replay_beyond_memory_is_warned_about() -> None:
-    """Against what a run asks for, or else against the machine with every run side by side."""
+    """Against what a run asks for, or else against the machine; side by side they wait for each other."""
     big = gpu(suite(steps=1_100_000), resources=ResourceSettings(cpus=4, gpus=1, memory_gb=16))
     free = gpu(suite(steps=1_100_000))
 
     assert "does not fit resources.memory_gb=16" in cautions(product(big))["memory"].reason
-    assert "for each of 2 runs side by side" in cautions(product(free), memory_bytes=64 * _GIB, cpus=8)["memory"].reason
-    assert "memory" not in cautions(product(free), memory_bytes=128 * _GIB, cpus=8)
+    assert "does not fit this machine's 32.0 GiB" in cautions(product(free), memory_bytes=32 * _GIB)["memory"].reason
+    assert "memory" not in cautions(product(free), memory_bytes=64 * _GIB, cpus=8)
+
+
+def test_runs_that_fill_the_memory_do_not_run_side_by_side() -> None:
+    """The disk holds the replay of one run at a time then."""
+    free = product(gpu(suite(steps=1_100_000)))
+
+    assert "disk" not in cautions(free, disk_bytes=50 * _GIB, memory_bytes=64 * _GIB, cpus=8)
+    assert "with 2 runs at once" in cautions(free, disk_bytes=50 * _GIB, memory_bytes=128 * _GIB, cpus=8)["disk"].reason
 
 
 def test_replay_beyond_the_disk_is_warned_about() -> None:
