@@ -163,7 +163,7 @@ class AttemptWorker:
         self._write_spec()
         if self._has_ended_well():
             # Its attempt was lost between the trainer's end and our marker; a second start would train it again.
-            self._mark_done(trainer)
+            self._mark_done(trainer, clock.now())
             return Verdict("succeeded", "an earlier attempt had finished it"), 0
         resumed_step, repairs = trainer.repair(self._dir)
         launch = trainer.launch(self._spec, self._dir)
@@ -196,9 +196,10 @@ class AttemptWorker:
         watch = _Watch(trainer, self._dir, output_start, started_at, record.log_bytes)
         status = self._watch(process, watch, trainer.settings.grace_s)
         verdict = self._verdict(status, watch, trainer)
+        ended_at = clock.now()
         record = replace(
             record,
-            ended_at=clock.now(),
+            ended_at=ended_at,
             outcome=verdict.outcome,
             exit_code=status.exit_code if status else None,
             cause=verdict.cause,
@@ -206,7 +207,7 @@ class AttemptWorker:
         )
         self._write_attempt(record)
         if verdict.outcome == "succeeded":
-            self._mark_done(trainer)
+            self._mark_done(trainer, ended_at)
         return verdict, record.exit_code
 
     def _has_ended_well(self) -> bool:
@@ -217,8 +218,8 @@ class AttemptWorker:
         status = next(read_records(self._dir.exit_status(max(attempts))), {})
         return status.get("exit_code") == 0 and not status.get("stopped")
 
-    def _mark_done(self, trainer: Trainer) -> None:
-        record = {"attempt": self._attempt, "ended_at": clock.now()}
+    def _mark_done(self, trainer: Trainer, ended_at: float) -> None:
+        record = {"attempt": self._attempt, "ended_at": ended_at}
         write_atomically(self._dir.done, json.dumps(record) + "\n")
         trainer.clean(self._dir)
 
