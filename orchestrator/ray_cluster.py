@@ -54,6 +54,7 @@ _NODES_EVERY_S = 5.0
 _OBJECT_STORE_BYTES = 128 * 1024 * 1024
 #: How soon an attempt that was just begun is heard of, if it does not end before.
 _FIRST_WORD_S = 0.2
+_ANSWER_LIMIT_S = 10.0
 _ADOPTION_LIMIT_S = 10.0
 _DOUBTS_EVERY_S = 0.5
 _FIRST_LEASE_TRIES = 20
@@ -510,14 +511,22 @@ def join(address: str) -> None:
         ClusterError: there is none, or it does not let us in.
     """
     try:
+        _check_answers(address)
         # Ray's own lines belong into its log folder, not into the table of a sweep.
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, RayError) as error:
+    except (OSError, RuntimeError, RayError) as error:
         raise ClusterError(
-            f"Cannot join the Ray cluster at cluster.address={address!r}: {str(error).splitlines()[0]} Expected 'auto' "
+            f"Cannot join the Ray cluster at cluster.address={address!r}: {str(error).splitlines()[0].rstrip('.')}. Expected 'auto' "
             f"on a node of a running cluster, or host:port of its head. Is it up (`ray status`), and does this shell "
             f"have its token (RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH)?"
         ) from None
+
+
+def _check_answers(address: str) -> None:
+    """Fail at once where nobody listens: Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:  # not for ray://, which it handles itself
+        socket.create_connection((host, int(port)), timeout=_ANSWER_LIMIT_S).close()
 
 
 def host_orchestrator(words: Sequence[str], root: SweepRoot, *, namespace: str) -> None:

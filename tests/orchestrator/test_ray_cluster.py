@@ -16,6 +16,7 @@ from orchestrator.cluster import Cluster
 from orchestrator.guard import descendants
 from orchestrator.local_head import LocalHead
 from orchestrator.ray_cluster import RayCluster
+from sweeps.errors import ClusterError
 from sweeps.layout import SweepRoot
 
 pytestmark = [
@@ -177,3 +178,9 @@ def test_a_killed_worker_is_lost_and_its_trainer_with_it(bench: Bench) -> None:
 
     assert end.outcome == "worker_lost"
     wait_until(lambda: not is_alive(pid))
+
+
+def test_an_address_without_a_cluster_is_told_in_words() -> None:
+    """At once, with the address and what to look at; Ray itself once tried for five minutes."""
+    with pytest.raises(ClusterError, match=r"cluster\.address='127\.0\.0\.1:1': .*refused\. Expected .*`ray status`"):
+        ray_cluster.join("127.0.0.1:1")
