@@ -76,6 +76,8 @@ def _build_parser() -> argparse.ArgumentParser:
         command.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(handler=handler)
+        if name == "plan":
+            command.add_argument("--diff", action="store_true", help="compare with the runs that the root holds")
         if name == "run":
             command.add_argument("--detach", action="store_true", help="return at once, leaving an orchestrator behind")
 

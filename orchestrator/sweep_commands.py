@@ -2,12 +2,14 @@
 
 import argparse
 import gc
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.consoles import console_for
 from orchestrator.host_capacity import capacity_of
+from orchestrator.plan_diff import past_runs, print_extension
 from orchestrator.plan_table import plan_summary, plan_table, print_cost, print_warnings
 from orchestrator.run_speeds import run_speeds
 from orchestrator.trainers.option_values import program_finder
@@ -15,7 +17,9 @@ from sweeps.capacity import Capacity
 from sweeps.config import SweepConfig, compose_sweep
 from sweeps.contracts import RunSpec
 from sweeps.cost import Cost, cost
+from sweeps.extension import extension
 from sweeps.grid import Grid, grid_of
+from sweeps.layout import SweepRoot
 from sweeps.lint import Caution, lint, refuse
 from sweeps.plan import groups, plan_json
 
@@ -35,10 +39,13 @@ class Sweep:
 def plan(arguments: argparse.Namespace) -> int:
     """Print what a sweep would do."""
     gc.disable()  # the process ends with the plan, and of a million cells none is garbage
-    sweep = composed(arguments, is_for_launch=False)
+    # Whether two runs are the same depends on the trainer's revision: a comparison needs the trainer itself.
+    sweep = composed(arguments, is_for_launch=arguments.diff)
     if arguments.cfg:
         print(sweep.config.text, end="")
         return 0
+    if arguments.diff:
+        return _diff(arguments, sweep)
     costs = cost_of(sweep)
     if arguments.json:
         warnings = [caution.to_json() for caution in sweep.warnings]
@@ -51,6 +58,17 @@ def plan(arguments: argparse.Namespace) -> int:
         console.print(_preemption_line(sweep), highlight=False, soft_wrap=True)
         print_warnings(console, sweep.warnings)
     return 0
+
+
+def _diff(arguments: argparse.Namespace, sweep: Sweep) -> int:
+    root = SweepRoot(Path(sweep.config.first.root).expanduser().resolve())
+    found = extension(sweep.grid, past_runs(root))
+    if arguments.json:
+        json.dump({"root": str(root.path), **found.to_json()}, sys.stdout)
+        print()
+    else:
+        print_extension(console_for(sys.stdout), found, root)
+    return 1 if found.changed else 0
 
 
 def _preemption_line(sweep: Sweep) -> str:
