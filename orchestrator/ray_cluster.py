@@ -515,8 +515,9 @@ def join(address: str) -> None:
         # Ray's own lines belong into its log folder, not into the table of a sweep.
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (OSError, RuntimeError, RayError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ClusterError(
-            f"Cannot join the Ray cluster at cluster.address={address!r}: {str(error).splitlines()[0].rstrip('.')}. Expected 'auto' "
+            f"Cannot join the Ray cluster at cluster.address={address!r}: {reason}. Expected 'auto' "
             f"on a node of a running cluster, or host:port of its head. Is it up (`ray status`), and does this shell "
             f"have its token (RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH)?"
         ) from None
