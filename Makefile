@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test unit check fix bench install trainer clean
+.PHONY: quickstart test unit check fix bench chaos fuzz install trainer clean
 
 quickstart: trainer  ## train a small replay-ratio ablation and draw it
 	$(BIN)/dreamsweep run experiment=quickstart
@@ -25,6 +25,12 @@ fix: install  ## mend what lint can mend
 
 bench: trainer  ## time us beside our peers; prints ratios
 	$(BIN)/python -m benchmarks
+
+chaos: install  ## kill things at random under a sweep on several raylets, 200 times
+	$(BIN)/python tests/orchestrator/chaos.py --kills 200 --episodes 900
+
+fuzz: install  ## a million mutated log lines through the reader
+	PYTHONPATH=. $(BIN)/python tests/aggregation/fuzz_reader.py 1000000
 
 install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
