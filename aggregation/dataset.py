@@ -97,11 +97,13 @@ class Partition:
         self._target = target
         self._fresh = target / f"part-{number:06d}.parquet"
         self._file: _File | None = None
-        self._held: list[pa.Table] = []
+        self._held: list[tuple[RunCard, Reading]] = []
         self._held_rows = 0
         self._paths: list[Path] = []
+        #: Whether files may have lost their last row.
+        self._is_thinned = bool(gone)
+        target.mkdir(parents=True, exist_ok=True)
         for path in sorted(earlier.glob("part-*.parquet")) if earlier is not None else ():
-            target.mkdir(parents=True, exist_ok=True)
             copy = target / path.name
             link_or_copy(path, copy)
             self._paths.append(copy)
@@ -112,7 +114,7 @@ class Partition:
         """Take the new rows of a run."""
         if not len(reading.steps):
             return
-        self._held.append(rows_table(card, reading))
+        self._held.append((card, reading))
         self._held_rows += len(reading.steps)
         if self._held_rows >= _GROUP_ROWS:
             self._write_held()
@@ -125,10 +127,12 @@ class Partition:
             if self._file.path not in self._paths:
                 self._paths.append(self._file.path)
         left = {run: Kept() for run in rules}
+        self._is_thinned |= bool(rules)
         for path in self._paths if rules else ():
             for run, kept in filter_file(self._dataset, path, rules).items():
                 _add(left[run], kept)
-        self._remove_empty()
+        if self._is_thinned:
+            self._remove_empty()
         if len(self._paths) > _MANY_FILES:
             self._merge()
         return left
@@ -137,12 +141,11 @@ class Partition:
         if self._held:
             if self._file is None:
                 self._file = self._opened()
-            self._file.write(pa.concat_tables(self._held).unify_dictionaries())
+            self._file.write(rows_table(self._dataset, self._held))
         self._held, self._held_rows = [], 0
 
     def _opened(self) -> "_File":
         """A new file, or a longer version of the newest one while that is small."""
-        self._target.mkdir(parents=True, exist_ok=True)
         sizes = [pq.read_metadata(path) for path in self._paths]
         total = sum(size.num_rows for size in sizes)
         if (
@@ -150,7 +153,7 @@ class Partition:
             and sizes[-1].num_rows + self._held_rows < max(_SMALL_ROWS, total // 8)
             and sizes[-1].num_row_groups < _MANY_GROUPS
         ):
-            return _File(self._dataset, self._paths[-1], continues=True, keeps_rows=True)
+            return _File(self._dataset, self._paths[-1], continues=True, kept=sizes[-1])
         return _File(self._dataset, self._fresh)
 
     def _remove_empty(self) -> None:
@@ -181,13 +184,15 @@ class _File:
         dataset: What its columns are.
         path: Where it goes.
         continues: Begin with the bytes of the file that is there, so that its readers can go on.
-        keeps_rows: Let its rows count in the new version.
+        kept: Of that file, to let its rows count in the new version.
     """
 
-    def __init__(self, dataset: Dataset, path: Path, *, continues: bool = False, keeps_rows: bool = False) -> None:
+    def __init__(
+        self, dataset: Dataset, path: Path, *, continues: bool = False, kept: pq.FileMetaData | None = None
+    ) -> None:
         self.path = path
         self._fresh = path.with_name(f".{path.name}.new")
-        self._kept = pq.read_metadata(path) if keeps_rows else None
+        self._kept = kept
         self._sink = pa.OSFile(str(self._fresh), "wb")
         self._footers: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(

@@ -83,7 +83,7 @@ def read_log(path: Path, form: LogFormat, *, place: Place, is_over: bool = False
         place: Where to start; after the last block, where the last complete line ended.
         is_over: Nothing will be appended any more: a torn last line is a fault, where else it may yet become a record.
     """
-    reader = _BlockReader(form, place)
+    reader = BlockReader(form, place)
     rest = b""
     with _opened(path, place.offset) as file:
         while chunk := _read(file, reader):
@@ -106,7 +106,7 @@ def read_log(path: Path, form: LogFormat, *, place: Place, is_over: bool = False
         yield from reader.tail(rest, is_over=is_over)
 
 
-class _BlockReader:
+class BlockReader:
     """Turns the blocks of one file into records and faults, and keeps the count of lines and bytes."""
 
     def __init__(self, form: LogFormat, place: Place) -> None:
@@ -268,7 +268,7 @@ def _opened(path: Path, offset: int) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _read(file: IO[bytes], reader: _BlockReader) -> bytes:
+def _read(file: IO[bytes], reader: BlockReader) -> bytes:
     """The next chunk; nothing at the end, and nothing more where a compressed file breaks off."""
     if reader.error:
         return b""

@@ -45,7 +45,7 @@ def import_files(files: Sequence[Path], store: Path, *, label: str | None = None
             runs[state.key] = state, _reading(path, record)
     held = Store(store)
     with held.locked():
-        collection = Collection(held, spread=lambda _function, _tasks: (reading for _, reading in ordered))
+        collection = Collection(held, spread=lambda _function, _batches: iter([[reading for _, reading in ordered]]))
         ordered = sorted(runs.values(), key=lambda pair: (pair[0].partition, pair[0].key))
         return collection.add([Plan.of_reference(state) for state, _ in ordered])
 

@@ -7,7 +7,7 @@ name or parents say the task, the method and the seed.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,7 +40,7 @@ class RunCard:
 
     def to_json(self) -> dict[str, Any]:
         record = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return record | {"key": str(self.key), "form": asdict(self.form)}
+        return record | {"key": str(self.key), "form": self.form.to_json()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:

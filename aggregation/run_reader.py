@@ -4,8 +4,9 @@ A reading is a plain value that can be made in another thread or on another mach
 """
 
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -72,43 +73,60 @@ class Reading:
 
 def read_run(task: ReadTask) -> Reading:
     """Read one run's log from `task.offset`."""
-    tracker = SegmentTracker(task.seams, task.segments)
     place = Place(task.offset, task.lines)
-    pieces: list[_Piece] = []
-    names: dict[str, int] = {}
-    rows, has_more = 0, False
+    made = RowsInTheMaking(task)
     # A compressed log cannot be entered in the middle: it is read in one piece.
     limit = SLICE_ROWS if task.path.suffix not in (".gz", ".zst") else None
+    has_more = False
     for block in read_log(task.path, task.form, place=place, is_over=task.is_over):
-        pieces.append(_Piece.of(block, tracker.add(block.starts, block.steps), names if task.form.metrics else None))
-        rows += len(pieces[-1].steps)
-        if limit is not None and rows >= limit:
+        made.add(block)
+        if limit is not None and made.rows >= limit:
             has_more = True
             break
-    took_tail = place.took_tail
-    segments = tracker.finish()
-    whole = _Piece.joined(pieces)
-    good = surviving(whole.attempts, whole.steps, cuts(segments))
-    if task.form.metrics:
-        whole = whole.only(np.flatnonzero(good)[np.argsort(whole.name_index[good], kind="stable")])
-    elif not good.all():
-        whole = whole.only(np.flatnonzero(good))
-    return Reading(
-        attempts=whole.attempts,
-        steps=whole.steps,
-        values=whole.values,
-        lengths=whole.lengths,
-        name_index=whole.name_index if task.form.metrics else None,
-        names=list(names),
-        segments=segments,
-        place=place,
-        read_rows=rows,
-        non_finite=int(np.count_nonzero(np.isnan(whole.values))),
-        faults=[fault for piece in pieces for fault in piece.faults],
-        fingerprint=fingerprint(task.path, place.offset),
-        has_more=has_more,
-        took_tail=took_tail,
-    )
+    return made.reading(place, fingerprint=fingerprint(task.path, place.offset), has_more=has_more)
+
+
+class RowsInTheMaking:
+    """The rows of one run, block by block."""
+
+    def __init__(self, task: ReadTask) -> None:
+        self.rows = 0
+        self._tracker = SegmentTracker(task.seams, task.segments)
+        self._pieces: list[_Piece] = []
+        #: By name of a metric, its number; None for scores.
+        self._names: dict[str, int] | None = None if task.form.metrics is None else {}
+
+    def add(self, block: Block) -> None:
+        """Take the next records of the log."""
+        attempts = self._tracker.add(block.starts, block.steps)
+        self._pieces.append(_Piece.of(block, attempts, self._names))
+        self.rows += len(self._pieces[-1].steps)
+
+    def reading(self, place: Place, *, fingerprint: str, has_more: bool = False) -> Reading:
+        """What was read up to `place`, without what a resume made void."""
+        segments = self._tracker.finish()
+        whole = _Piece.joined(self._pieces)
+        good = surviving(whole.attempts, whole.steps, cuts(segments))
+        if self._names is not None:
+            whole = whole.only(np.flatnonzero(good)[np.argsort(whole.name_index[good], kind="stable")])
+        elif not good.all():
+            whole = whole.only(np.flatnonzero(good))
+        return Reading(
+            attempts=whole.attempts,
+            steps=whole.steps,
+            values=whole.values,
+            lengths=whole.lengths,
+            name_index=None if self._names is None else whole.name_index,
+            names=list(self._names or ()),
+            segments=segments,
+            place=place,
+            read_rows=self.rows,
+            non_finite=int(np.count_nonzero(np.isnan(whole.values))),
+            faults=[fault for piece in self._pieces for fault in piece.faults],
+            fingerprint=fingerprint,
+            has_more=has_more,
+            took_tail=place.took_tail,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +158,9 @@ class _Piece:
         )
 
     @classmethod
-    def joined(cls, pieces: "Sequence[_Piece]") -> Self:
+    def joined(cls, pieces: "Sequence[Self]") -> Self:
+        if len(pieces) == 1:
+            return pieces[0]
         return cls(
             np.concatenate([np.empty(0, np.int32), *(piece.attempts for piece in pieces)]),
             np.concatenate([np.empty(0, np.int64), *(piece.steps for piece in pieces)]),
@@ -168,11 +188,18 @@ def fingerprint(path: Path, offset: int) -> str:
     """
     if path.suffix in (".gz", ".zst"):
         return ""
-    with path.open("rb", buffering=0) as file:
-        head = file.read(min(_FINGERPRINT_BYTES, offset))
-        file.seek(max(offset - _FINGERPRINT_BYTES, 0))
-        tail = file.read(min(_FINGERPRINT_BYTES, offset))
-    return hashlib.blake2b(head + b"\0" + tail, digest_size=16).hexdigest()
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return digest(lambda count, start: os.pread(handle, count, start), offset)
+    finally:
+        os.close(handle)
+
+
+def digest(read: Callable[[int, int], bytes], offset: int) -> str:
+    """The fingerprint, from a function that reads so many bytes at an offset."""
+    count = min(_FINGERPRINT_BYTES, offset)
+    marks = read(count, 0) + b"\0" + read(count, offset - count)
+    return hashlib.blake2b(marks, digest_size=16).hexdigest()
 
 
 def fault_counts(faults: Sequence[Fault]) -> dict[str, int]:

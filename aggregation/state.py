@@ -5,7 +5,7 @@ It lies in the same generation as the dataset it belongs to, so the two can neve
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from aggregation.run_files import RunCard
 from aggregation.seams import Segment
 
 #: Raised when a change of the code gives other rows for the same logs: everything is read again.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,7 +66,8 @@ class RunState:
     def to_json(self) -> dict[str, Any]:
         record = {name: getattr(self, name) for name in self.__dataclass_fields__}
         for name in ("card_stamp", "log_stamp", "attempts_stamp"):
-            record[name] = None if record[name] is None else asdict(record[name])
+            stamp = record[name]
+            record[name] = None if stamp is None else [stamp.size, stamp.mtime_ns, stamp.inode]
         return record | {
             "card": self.card.to_json(),
             "segments": [segment.to_json() for segment in self.segments],
@@ -75,7 +76,7 @@ class RunState:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
         stamps = {
-            name: None if record[name] is None else Stamp(**record[name])
+            name: None if record[name] is None else Stamp(*record[name])
             for name in ("card_stamp", "log_stamp", "attempts_stamp")
         }
         return cls(

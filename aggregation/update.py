@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +14,7 @@ from aggregation.run_files import read_attempts, run_seams
 from aggregation.run_reader import Reading, ReadTask, fault_counts, fingerprint
 from aggregation.schema import Dataset
 from aggregation.seams import Seam, cuts
-from aggregation.spread import Spread, Unread, read_or_tell
+from aggregation.spread import Spread, Unread, batches, read_batch, read_or_tell
 from aggregation.state import RunState
 from aggregation.store import Generation, link_or_copy
 from sweeps.contracts import Attempt
@@ -154,7 +154,9 @@ class Update:
         target = generation.folder(self.dataset)
         target.mkdir(parents=True)
         self.plans.sort(key=lambda plan: (plan.state.partition, plan.state.key))
-        readings = spread(read_or_tell, [plan.task for plan in self.plans if plan.task is not None])
+        read = [(plan.task, plan.bytes) for plan in self.plans if plan.task is not None]
+        pieces = batches([task for task, _ in read], [size for _, size in read])
+        readings = chain.from_iterable(spread(read_batch, pieces))
         groups = {
             partition: list(group) for partition, group in groupby(self.plans, key=lambda plan: plan.state.partition)
         }
