@@ -19,11 +19,16 @@ def capacity_of(settings: SweepSettings) -> Capacity:
         return Capacity(cpus=cluster.cpus, gpus=cluster.gpus, disk_bytes=disk, gpu_memory_bytes=gpu_memory)
     return Capacity(
         cpus=cluster.cpus or float(os.cpu_count() or 1),
-        gpus=cluster.gpus,
+        gpus=_gpus() if cluster.gpus is None else cluster.gpus,
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         disk_bytes=disk,
         gpu_memory_bytes=gpu_memory,
     )
+
+
+def _gpus() -> float:
+    """The GPUs of this host, as its driver shows them."""
+    return float(len(list(Path("/dev").glob("nvidia[0-9]*"))))
 
 
 def _free_bytes(path: Path) -> int | None:
