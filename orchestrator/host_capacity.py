@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from sweeps.capacity import Capacity
@@ -13,22 +14,33 @@ _GIB = 2**30
 def capacity_of(settings: SweepSettings) -> Capacity:
     """What the cluster of these settings offers, without joining it: only this host's own figures are certain."""
     cluster = settings.cluster
-    gpu_memory = None if cluster.gpu_memory_gb is None else int(cluster.gpu_memory_gb * _GIB)
+    told = None if cluster.gpu_memory_gb is None else int(cluster.gpu_memory_gb * _GIB)
     disk = _free_bytes(Path(settings.root).expanduser())
     if cluster.backend == "ray":
-        return Capacity(cpus=cluster.cpus, gpus=cluster.gpus, disk_bytes=disk, gpu_memory_bytes=gpu_memory)
+        return Capacity(cpus=cluster.cpus, gpus=cluster.gpus, disk_bytes=disk, gpu_memory_bytes=told)
+    gpus = _gpus() if cluster.gpus is None else cluster.gpus
     return Capacity(
         cpus=cluster.cpus or float(os.cpu_count() or 1),
-        gpus=_gpus() if cluster.gpus is None else cluster.gpus,
+        gpus=gpus,
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         disk_bytes=disk,
-        gpu_memory_bytes=gpu_memory,
+        gpu_memory_bytes=told or (_gpu_memory_bytes() if gpus else None),
     )
 
 
 def _gpus() -> float:
     """The GPUs of this host, as its driver shows them."""
     return float(len(list(Path("/dev").glob("nvidia[0-9]*"))))
+
+
+def _gpu_memory_bytes() -> int | None:
+    """Memory of the smallest GPU of this host; None where its driver does not say."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        printed = subprocess.run(command, capture_output=True, check=True, text=True, timeout=5).stdout
+        return min(int(line) for line in printed.splitlines()) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
 
 
 def _free_bytes(path: Path) -> int | None:
