@@ -1,6 +1,6 @@
-"""Makes Arrow columns from numbers and texts.
+"""Makes Arrow columns from numbers and texts, and takes them apart again.
 
-`pyarrow.array` imports pandas to see whether it was given a piece of it, which takes longer than reading many a log.
+`pyarrow.array` and `to_numpy` import pandas, which takes longer than reading many a log.
 """
 
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 
@@ -15,6 +16,15 @@ def numbers(values: NDArray[Any], kind: pa.DataType, *, valid: NDArray[np.bool_]
     """A column of numbers; null where `valid` does not hold. Shapes [rows]."""
     bitmap = None if valid is None else _bitmap(valid)
     return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def numbers_of(column: pa.Array) -> NDArray[Any]:
+    """The numbers of a column as numpy has them, shape [rows]; NaN for null."""
+    if column.null_count:
+        column = pc.fill_null(column, np.nan)
+    kind = np.dtype(str(column.type).replace("double", "float64"))
+    whole = np.frombuffer(column.buffers()[1], kind, count=column.offset + len(column))
+    return whole[column.offset :]
 
 
 def texts(values: Sequence[str | None]) -> pa.Array:

@@ -72,11 +72,21 @@ def binned(steps: Ints, scores: Floats, edges: Floats, *, fill: Fill = "null") -
     """
     bins = len(edges) - 1
     good = np.isfinite(scores) & (steps >= edges[0]) & (steps <= edges[-1])
-    index = np.minimum(np.digitize(steps[good], edges) - 1, bins - 1)
+    if not good.all():
+        steps, scores = steps[good], scores[good]
+    index = np.minimum(_bin_index(steps, edges), bins - 1)
     counts = np.bincount(index, minlength=bins)
-    sums = np.bincount(index, weights=scores[good], minlength=bins)
+    sums = np.bincount(index, weights=scores, minlength=bins)
     means = np.divide(sums, counts, out=np.full(bins, np.nan), where=counts > 0)
     return filled(means) if fill == "last" else means
+
+
+def _bin_index(steps: Ints, edges: Floats) -> Ints:
+    """`numpy.digitize`, less 1; quicker where the steps ascend, as those of a run do."""
+    if not (steps[1:] >= steps[:-1]).all():
+        return np.digitize(steps, edges) - 1
+    first = np.searchsorted(steps, edges, side="left")
+    return np.repeat(np.arange(len(edges)), np.diff(first, append=len(steps)))
 
 
 def filled(means: Floats) -> Floats:

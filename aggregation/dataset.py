@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from aggregation.arrow_columns import numbers, texts
+from aggregation.arrow_columns import numbers, numbers_of, texts
 from aggregation.rows import rows_table
 from aggregation.run_files import RunCard
 from aggregation.run_reader import Reading
@@ -273,7 +273,7 @@ def _staying(
 ) -> "tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], dict[str, Kept]]":
     runs = table.column("run").combine_chunks()
     runs = runs.chunk(0) if isinstance(runs, pa.ChunkedArray) else runs
-    index = runs.indices.to_numpy(zero_copy_only=False)
+    index = numbers_of(runs.indices)
     stays = np.ones(table.num_rows, np.bool_)
     left: dict[str, Kept] = {}
     for number, run in enumerate(runs.dictionary.to_pylist()):
@@ -284,15 +284,16 @@ def _staying(
             continue
         limits = rules[run]
         part = table.take(numbers(rows, pa.int64()))
-        steps = part.column("step").to_numpy()
+        steps, attempts, values = (
+            numbers_of(part.column(name).combine_chunks()) for name in ("step", "attempt", dataset.value)
+        )
         if limits is None:
             good = np.zeros(len(rows), np.bool_)
         else:
-            good = surviving(part.column("attempt").to_numpy(), steps, limits)
+            good = surviving(attempts, steps, limits)
         stays[rows] = good
-        nulls = np.asarray(part.column(dataset.value).is_null().to_numpy())
         left[run] = Kept()
-        left[run].add(steps[good], int(np.count_nonzero(nulls & good)))
+        left[run].add(steps[good], int(np.count_nonzero(np.isnan(values[good]))))
     return stays, left
 
 

@@ -2,13 +2,16 @@
 
 import itertools
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from aggregation.arrow_columns import numbers_of
 from aggregation.dataset import partition_folder
 from aggregation.store import Generation, Store
 from aggregation.tables import read_table
@@ -50,23 +53,22 @@ class Runs:
         return reached
 
     def episodes(self) -> Iterator[Episodes]:
-        """Read the runs that have episodes, one partition in memory at a time."""
-        folder, held = None, dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]()
-        for row in self.rows:
-            key = RunKey.parse(str(row["run"]))
-            if folder != (wanted := partition_folder(key.task, key.label)):
-                folder, held = wanted, _partition(self.generation.scores / wanted)
-            if str(key) in held:
-                steps, scores = held.pop(str(key))
-                order = np.argsort(steps, kind="stable")
-                ratio = row["train_ratio"]
-                yield Episodes(
-                    key,
-                    str(row["method"]),
-                    ratio if isinstance(ratio, float) else None,
-                    steps[order],
-                    scores[order],
-                )
+        """Read the runs that have episodes: one partition in memory, and the next one on its way."""
+        keys = [RunKey.parse(str(row["run"])) for row in self.rows]
+        wanted = [partition_folder(key.task, key.label) for key in keys]
+        remaining = iter(dict.fromkeys(wanted))
+        with ThreadPoolExecutor(1) as pool:
+            ahead = [pool.submit(_partition, self.generation.scores / each) for each in islice(remaining, 1)]
+            folder, held = None, dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]()
+            for key, row, place in zip(keys, self.rows, wanted, strict=True):
+                if folder != place:
+                    folder, held = place, {}  # let go of the last one before the next is taken
+                    held = ahead.pop().result()
+                    ahead = [pool.submit(_partition, self.generation.scores / each) for each in islice(remaining, 1)]
+                if str(key) in held:
+                    steps, scores = held.pop(str(key))
+                    ratio = row["train_ratio"]
+                    yield Episodes(key, str(row["method"]), ratio if isinstance(ratio, float) else None, steps, scores)
 
 
 def open_runs(
@@ -105,15 +107,25 @@ def _partition(folder: Path) -> dict[str, tuple[NDArray[np.int64], NDArray[np.fl
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1 << 20, columns=_COLUMNS):
                 runs = batch.column("run")
-                index = runs.indices.to_numpy(zero_copy_only=False)
-                steps = batch.column("step").to_numpy()
-                scores = batch.column("score").to_numpy(zero_copy_only=False)
-                edges = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(index)]
+                index = numbers_of(runs.indices)
+                steps, scores = numbers_of(batch.column("step")), numbers_of(batch.column("score"))
+                edges = [0, *(np.flatnonzero(index[1:] != index[:-1]) + 1).tolist(), len(index)]
                 names = runs.dictionary.to_pylist()
                 for first, last in itertools.pairwise(edges):
                     if last > first:
                         pieces.setdefault(names[index[first]], []).append((steps[first:last], scores[first:last]))
-    return {
-        run: (np.concatenate([steps for steps, _ in parts]), np.concatenate([scores for _, scores in parts]))
-        for run, parts in pieces.items()
-    }
+    return {run: _joined(parts) for run, parts in pieces.items()}
+
+
+def _joined(
+    parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The pieces of one run, in the order of its steps."""
+    if len(parts) == 1:
+        steps, scores = parts[0]
+    else:
+        steps, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if (steps[1:] >= steps[:-1]).all():
+        return steps, scores
+    order = np.argsort(steps, kind="stable")
+    return steps[order], scores[order]

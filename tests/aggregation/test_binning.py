@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aggregation.binning import View, binned, filled
 from sweeps.errors import ConfigError
@@ -198,3 +200,15 @@ def test_curves_equal_those_of_plot_py() -> None:
         edges = view.edges(int(steps[-1]))
         assert edges[1:].tolist() == pytest.approx(row["xs"], rel=1e-12)
         assert binned(steps, scores, edges).tolist() == pytest.approx(row["ys"], rel=1e-12, nan_ok=True)
+
+
+@given(st.lists(st.integers(0, 40), max_size=30), st.booleans())
+def test_quick_way_through_ascending_steps_is_digitize(steps: list[int], ascends: bool) -> None:
+    """Each step falls into the bin that `numpy.digitize` says, whatever the order."""
+    edges = np.arange(5) * 10.0
+    given_steps = np.array(sorted(steps) if ascends else steps, np.int64)
+
+    means = binned(given_steps, given_steps.astype(np.float64), edges)
+    index = np.minimum(np.digitize(given_steps, edges) - 1, 3)
+    want = [given_steps[(index == each)].mean() if (index == each).any() else np.nan for each in range(4)]
+    np.testing.assert_allclose(means, want, rtol=1e-12)
