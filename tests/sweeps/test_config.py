@@ -260,3 +260,18 @@ def test_the_shown_config_composes_to_the_same_sweep() -> None:
         {"agent.horizon": [1, 2]},
         ["gym", "crafter"],
     ]
+
+
+def test_a_pair_is_composed_as_if_it_were_alone(tmp_path: Path) -> None:
+    """Also where a method reaches beyond its own key, or speaks of the suite."""
+    user_file(tmp_path, "method/wide", "# @package _global_\nmethod: {name: wide}\nresources: {cpus: 3}\n")
+    user_file(tmp_path, "method/looking", "name: looking\nflags: {seen: '${suite.name}'}\n")
+    names = ["dreamerv3", "random", "wide", "looking"]
+    together = compose_sweep([f"method={','.join(names)}", "suite=gym,crafter,procgen"], tmp_path).products[0].bases
+    alone = [
+        compose_sweep([f"method={method}", f"suite={suite}"], tmp_path).products[0].bases[0]
+        for suite in ("gym", "crafter", "procgen")
+        for method in names
+    ]
+
+    assert list(together) == alone
