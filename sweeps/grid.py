@@ -207,7 +207,9 @@ def _with_all_flags(settings: SweepSettings, combination: Combination) -> SweepS
     for option in combination.values:
         if option in flags:
             raise GridError(f"The option {option!r} is an axis and is also set by flags; keep one of the two.")
-    merged = {**flat_options(settings.suite.flags), **flat_options(settings.method.flags), **flags}
+    # The suite's are options of the official trainer, which any other program need not know.
+    official = {} if settings.trainer.get("adapter") == "command" else flat_options(settings.suite.flags)
+    merged = {**official, **flat_options(settings.method.flags), **flags}
     return settings.model_copy(update={"flags": {**merged, **combination.values}})
 
 
