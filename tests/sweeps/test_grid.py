@@ -83,10 +83,20 @@ def test_what_is_no_seed_is_refused(seed: object) -> None:
 def test_flags_of_suite_method_and_sweep_are_laid_over_each_other() -> None:
     """The more specific wins: sweep over method over suite."""
     base = settings(
-        suite(flags={"a": 1, "b": 1, "c": 1}), method_values={"flags": {"b": {"x": 2}, "c": 2}}, flags={"c": 3}
+        suite(flags={"a": 1, "b": 1, "c": 1}),
+        trainer={"adapter": "dreamerv3"},
+        method_values={"flags": {"b": {"x": 2}, "c": 2}},
+        flags={"c": 3},
     )
 
     assert next(iter(grid(product(base)))).flags == {"a": 1, "b": 1, "b.x": 2, "c": 3}
+
+
+def test_a_suites_flags_are_for_the_official_trainer() -> None:
+    """Any other program is told only what the method and the sweep set."""
+    base = settings(suite(flags={"a": 1}), trainer={"adapter": "command"}, flags={"c": 3})
+
+    assert next(iter(grid(product(base)))).flags == {"c": 3}
 
 
 def test_a_method_brings_its_environment_variables() -> None:
