@@ -24,6 +24,7 @@ fix: install  ## mend what lint can mend
 	$(BIN)/ruff format .
 
 bench: trainer  ## time us beside our peers; prints ratios
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
 chaos: install  ## kill things at random under a sweep on several raylets, 200 times
