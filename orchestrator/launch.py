@@ -36,7 +36,9 @@ class LaunchResult:
     done: int
     #: The runs of this launch that failed for good, in the order of their keys.
     failed: tuple[Run, ...]
-    #: How many runs of this launch are neither done nor failed: it was stopped or halted, or they were cancelled.
+    #: How many runs of this launch were given up on request.
+    cancelled: int
+    #: How many runs of this launch are none of these: it was stopped or halted, and the next one continues them.
     open: int
     #: Why groups were held back, by group.
     held: Mapping[str, str]
@@ -101,7 +103,8 @@ class Launch:
         return LaunchResult(
             done=sum(run.state == "done" for run in runs),
             failed=tuple(sorted((run for run in runs if run.state == "failed"), key=lambda run: run.key)),
-            open=sum(run.state not in ("done", "failed") for run in runs),
+            cancelled=sum(run.state == "cancelled" for run in runs),
+            open=sum(run.state not in ("done", "failed", "cancelled") for run in runs),
             held={group.name: group.held for group in state.groups.values() if group.held},
             halted=state.halted,
             set_aside=[node.set_aside for node in state.nodes.values() if node.set_aside],

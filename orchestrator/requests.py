@@ -25,6 +25,8 @@ from sweeps.layout import SweepRoot
 log = logging.getLogger(__name__)
 
 Action = Literal["cancel", "pause", "resume", "retry", "release"]
+#: What a run can be selected by.
+SELECTORS = ("run", "suite", "task", "method", "label", "group")
 _EVENTS: Mapping[Action, type[RunCancelled | RunPaused | RunResumed | RunRetried]] = {
     "cancel": RunCancelled,
     "pause": RunPaused,
@@ -38,7 +40,7 @@ class Request:
     """An action for the runs that match every pattern; no pattern at all matches every run."""
 
     action: Action
-    #: Wild-card patterns by `run`, `suite`, `task`, `method`, `label` or `group`.
+    #: Wild-card patterns by the names in `SELECTORS`.
     select: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, run: Run) -> bool:
@@ -58,7 +60,7 @@ class Request:
 
 
 def names_of(run: Run) -> dict[str, str]:
-    """What a run can be selected by."""
+    """A run's name for each of `SELECTORS`."""
     return {
         "run": str(run.key),
         "suite": run.key.suite,
@@ -83,12 +85,19 @@ def pending_requests(root: SweepRoot) -> Iterator[tuple[Path, Request]]:
         return
     for path in sorted(root.requests.glob("*.json")):
         try:
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if record["action"] not in get_args(Action):
-                raise ValueError(f"no action {record['action']!r}")
-            request = Request(record["action"], {str(name): str(text) for name, text in record["select"].items()})
+            request = _request_of(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s is no request (%s); it is put aside.", path, error)
             path.rename(path.with_suffix(".unreadable"))
             continue
         yield path, request
+
+
+def _request_of(record: dict[str, Any]) -> Request:
+    action, select = record["action"], record["select"]
+    if action not in get_args(Action):
+        raise ValueError(f"no action {action!r}")
+    for name, pattern in select.items():
+        if name not in SELECTORS or not isinstance(pattern, str):
+            raise ValueError(f"no pattern {name}={pattern!r}")
+    return Request(action, dict(select))

@@ -12,7 +12,7 @@ from rich.table import Table
 from orchestrator import clock
 from orchestrator.consoles import console_for
 from orchestrator.lock import live_holder
-from orchestrator.requests import Request, write_request
+from orchestrator.requests import SELECTORS, Request, write_request
 from orchestrator.status import RunStatus, SweepStatus, check_is_root, replayed, status_of
 from sweeps.errors import ConfigError
 from sweeps.layout import SweepRoot
@@ -58,7 +58,7 @@ def attach(arguments: argparse.Namespace) -> int:
 def ask(arguments: argparse.Namespace) -> int:
     """Leave a request for the orchestrator: cancel, pause, resume or retry."""
     root = _root(arguments)
-    select = {name: getattr(arguments, name) for name in _SELECTORS if getattr(arguments, name)}
+    select = {name: getattr(arguments, name) for name in SELECTORS if getattr(arguments, name)}
     if not select and not arguments.all:
         raise ConfigError(
             f"Say which runs to {arguments.action}: --run, --suite, --task, --method, --label or --group with a name "
@@ -77,9 +77,6 @@ def ask(arguments: argparse.Namespace) -> int:
     else:
         print(f"{what}: asked of the orchestrator ({holder}).")
     return 0
-
-
-_SELECTORS = ("run", "suite", "task", "method", "label", "group")
 
 
 def _root(arguments: argparse.Namespace) -> SweepRoot:

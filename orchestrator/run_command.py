@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = _results(root, settings).finish()
     if arguments.json:
         counts: dict[str, Any] = {"done": outcome.done, "failed": len(outcome.failed), "open": outcome.open}
+        counts |= {"cancelled": outcome.cancelled}
         counts |= {"held": dict(outcome.held), "halted": outcome.halted, "set_aside": list(outcome.set_aside)}
         failures = [failure_json(run, root) for run in outcome.failed]
         json.dump({"root": str(root.path), **counts, "failures": failures, **files.to_json()}, sys.stdout)
@@ -164,6 +165,8 @@ def _print_end(console: Console, outcome: LaunchResult) -> None:
     parts = [f"{outcome.done:,} done"]
     if outcome.failed:
         parts.append(f"{len(outcome.failed):,} failed")
+    if outcome.cancelled:
+        parts.append(f"{outcome.cancelled:,} cancelled")
     if outcome.open:
         parts.append(f"{outcome.open:,} not finished: the same command continues")
     for reason in outcome.set_aside:
