@@ -13,6 +13,7 @@ must have run out: each actor renews a lease at the registry, an actor on the he
 renewal ends its trainer. So two trainers never write into one run directory.
 """
 
+import contextlib
 import logging
 import os
 import socket
@@ -75,6 +76,8 @@ class AttemptActor:
         self._lease_s = lease_s
         self._worker: AttemptWorker | None = None
         self._held: tuple[RunKey, int] | None = None
+        #: Told to stop, perhaps before they were begun: calls may overtake each other.
+        self._stopped: set[tuple[RunKey, int]] = set()
         threading.Thread(target=self._keep_renewing, name="lease", daemon=True).start()
 
     def begin(self, spec: RunSpec, run_dir: RunDir, attempt: int, preemption_command: str | None) -> AttemptReport:
@@ -84,6 +87,8 @@ class AttemptActor:
             lease_s = self._first_lease_s()
             self._worker = AttemptWorker(spec, run_dir, attempt, Terms(lease_s, preemption_command))
             self._held = (spec.key, attempt)
+            if self._held in self._stopped:
+                self._worker.stop()
             self._worker.start()
         assert self._worker is not None
         return self._worker.wait(_FIRST_WORD_S)
@@ -97,8 +102,10 @@ class AttemptActor:
         assert self._worker is not None, "no attempt was begun"
         return self._worker.wait(timeout_s, is_begun_known=is_begun_known)
 
-    def stop(self) -> None:
-        if self._worker is not None:
+    def stop(self, key: RunKey, attempt: int) -> None:
+        """End an attempt with its grace period."""
+        self._stopped.add((key, attempt))
+        if self._worker is not None and self._held == (key, attempt):
             self._worker.stop()
 
     def _first_lease_s(self) -> float:
@@ -275,7 +282,7 @@ class RayCluster:
         name = (command.key, command.attempt)
         if isinstance(command, StopAttempt):
             if name in self._flights and self._flights[name].actor is not None:
-                self._flights[name].actor.stop.remote()
+                self._flights[name].actor.stop.remote(*name)
         elif name not in self._flights:
             place = _place(command)
             idle = self._idle.get(place)
@@ -329,6 +336,15 @@ class RayCluster:
         ]
 
     def poll(self, timeout_s: float) -> list[Event]:
+        try:
+            return self._poll(timeout_s)
+        except (RayError, ConnectionError, TimeoutError) as error:
+            raise ClusterError(
+                f"The connection to the Ray cluster is lost ({type(error).__name__}). Attempts that still run go on; "
+                f"the same command finds them again once the cluster answers (`ray status`)."
+            ) from None
+
+    def _poll(self, timeout_s: float) -> list[Event]:
         self._beat()
         self._give_back_idle()
         self._look_at_nodes()
@@ -351,9 +367,10 @@ class RayCluster:
         return {flight.key: flight.report for flight in self._flights.values() if flight.report is not None}
 
     def close(self) -> None:
-        self._give_back_idle()
-        if not self._flights:
-            ray.kill(self._registry)
+        with contextlib.suppress(RayError, ConnectionError):  # the cluster may be gone
+            self._give_back_idle()
+            if not self._flights:
+                ray.kill(self._registry)
         ray.shutdown()
         if not self._flights:
             self._disconnect()
