@@ -23,13 +23,7 @@ _LOOK_EVERY_S = 2.0
 
 def status(arguments: argparse.Namespace) -> int:
     """Print how a sweep stands."""
-    found = status_of(_root(arguments))
-    if arguments.json:
-        json.dump(found.to_json(), sys.stdout)
-        print()
-    else:
-        console = console_for(sys.stdout)
-        console.print(_view(found, every_run=arguments.all))
+    _print(status_of(_root(arguments)), arguments)
     return 0
 
 
@@ -37,20 +31,19 @@ def attach(arguments: argparse.Namespace) -> int:
     """Watch a sweep until nobody drives it any more; leaving does not touch it."""
     root = _root(arguments)
     console = console_for(sys.stdout)
-    found = status_of(root)
-    if console.is_terminal:
+    if console.is_terminal and not arguments.json:
         with Live(console=console, auto_refresh=False) as live:
             while True:
                 found = status_of(root)
-                live.update(_view(found, every_run=False), refresh=True)
+                live.update(_view(found, every_run=arguments.all), refresh=True)
                 if found.orchestrator is None:
                     break
                 clock.sleep(_LOOK_EVERY_S)
     else:
-        while status_of(root).orchestrator is not None:
+        while live_holder(root.lock) is not None:
             clock.sleep(_LOOK_EVERY_S)
         found = status_of(root)
-        console.print(_view(found, every_run=False))
+        _print(found, arguments)
     rest = sum(count for name, count in found.counts.items() if name not in ("done", "failed", "idle", "cancelled"))
     return 2 if found.counts.get("failed") or found.held else 3 if rest else 0
 
@@ -83,6 +76,14 @@ def _root(arguments: argparse.Namespace) -> SweepRoot:
     root = SweepRoot(arguments.root.expanduser().resolve())
     check_is_root(root)
     return root
+
+
+def _print(found: SweepStatus, arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        json.dump(found.to_json(), sys.stdout)
+        print()
+    else:
+        console_for(sys.stdout).print(_view(found, every_run=arguments.all))
 
 
 def _view(found: SweepStatus, *, every_run: bool) -> Group:
