@@ -21,6 +21,10 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _KEPT = b"0123456789.-,\n"
+_DIGITS = b"0123456789.-"
+_BEFORE_NUMBER = b" :"
+_AFTER_NUMBER = b" }"
+_MASK_BYTES = 1 << 15
 _REMOVED = bytes(byte for byte in range(256) if byte not in _KEPT)
 _NUMBER = re.compile(rb"(?<=[:\s])-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?=\s*[,}])")
 _NEWLINE, _COMMA, _MINUS, _POINT, _ZERO = b"\n,-.0"
@@ -81,11 +85,18 @@ class Template:
             return None
         if any(byte in _KEPT for text in inner for byte in text[1:]):
             return None
+        if any(text[-1] not in _BEFORE_NUMBER for text in texts[:-1]) or texts[-1][:1] not in _AFTER_NUMBER:
+            return None
         length = keys.index(form.length_key) if form.length_key in keys else None
         return cls(tuple(texts), keys.index(form.step_key), keys.index(form.score_key), length)
 
     def read(self, block: bytes) -> Lines:
         """Read the lines of `block` that have exactly this shape. `block` ends with a newline."""
+        regular = self._regular(block)
+        if regular is not None:
+            lines = self._converted(regular, np.arange(len(regular.starts)), regular.starts, len(regular.starts))
+            if lines is not None:
+                return lines
         scan = _Scan.of(block)
         good = self._fitting(scan)
         index, origin = np.arange(len(scan.starts)), scan.starts
@@ -95,7 +106,28 @@ class Template:
             scan = _Scan.of(_joined(scan, good))
         if not len(index):
             return self._nothing(count)
-        return self._converted(scan, index, origin, count)
+        # None where some line holds no number at all: record.py tells which.
+        return self._converted(scan, index, origin, count) or self._nothing(count)
+
+    def _regular(self, block: bytes) -> "_Scan | None":
+        """The places in a block in which every line has this shape; None for any other.
+
+        Without digits, points and signs such a block is the template's text over and over. That alone lets a digit
+        stand amid a text, and then, as the places are counted from the line's edges, the character next to a number
+        would stand where the number should: with that blank, colon or brace it cannot be converted.
+        """
+        unit = b"".join(self.texts) + b"\n"
+        text = block.translate(None, _DIGITS)
+        count, rest = divmod(len(text), len(unit))
+        if rest or text != unit * count:
+            return None
+        data = np.frombuffer(block, np.uint8)
+        marks = _marks(data).reshape(count, len(self.texts) - 1)
+        ends = marks[:, -1]
+        starts = np.empty_like(ends)
+        starts[:1] = 0
+        starts[1:] = ends[:-1] + 1
+        return _Scan(block, data, starts, ends, marks[:, :-1].ravel(), len(block) - len(text))
 
     def _nothing(self, count: int) -> Lines:
         none = np.empty(0, np.int64)
@@ -127,8 +159,8 @@ class Template:
         fits: Mask = good & (ends - starts - (kept[ends] - kept[starts]) == removed)
         return fits
 
-    def _converted(self, scan: "_Scan", index: Ints, origin: Ints, count: int) -> Lines:
-        """Convert a block in which every line fits."""
+    def _converted(self, scan: "_Scan", index: Ints, origin: Ints, count: int) -> Lines | None:
+        """Convert a block in which every line fits; None where one of its numbers cannot be converted."""
         numbers = len(self.texts) - 1
         commas = scan.commas.reshape(len(index), numbers - 1)
         # By line: its start, then the start and the end of each number.
@@ -139,13 +171,15 @@ class Template:
             bounds[:, 2 * number + 2] = commas[:, number]
             bounds[:, 2 * number + 3] = commas[:, number] + len(self.texts[number + 1])
         bounds[:, -1] = scan.ends - len(self.texts[-1])
+        if (bounds[:, 1::2] >= bounds[:, 2::2]).any():
+            return None
         try:
             columns = [
                 _numbers(scan.block, bounds, number, pa.int64() if number == self.step else pa.float64())
                 for number in range(numbers)
             ]
         except pa.ArrowInvalid:
-            return self._nothing(count)  # some line holds no number at all: record.py tells which
+            return None
         good = np.ones(len(index), np.bool_)
         for number in range(numbers):
             begin, limit = bounds[:, 2 * number + 1], bounds[:, 2 * number + 2]
@@ -190,6 +224,15 @@ class _Scan:
 
 
 _IS_KEPT = np.isin(np.arange(256), list(_KEPT))
+
+
+def _marks(data: NDArray[np.uint8]) -> Ints:
+    """Offset of each comma and newline, piece by piece: a large mask would get its memory from the system each time."""
+    places = [np.empty(0, np.int64)]
+    for first in range(0, len(data), _MASK_BYTES):
+        piece = data[first : first + _MASK_BYTES]
+        places.append(np.flatnonzero((piece == _NEWLINE) | (piece == _COMMA)) + first)
+    return np.concatenate(places)
 
 
 def _inside(commas: Ints, starts: Ints, ends: Ints, per_line: int) -> bool:

@@ -148,6 +148,24 @@ def test_template_of_any_line_agrees_with_the_exact_reader(lines: list[bytes]) -
             assert [(r.step, r.score) for r in records] == [(step, score)]
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    lines=st.lists(st.tuples(ORDINARY, st.integers(0, 60), st.sampled_from([b"", b"7", b"0", b".", b"-", b"12"]))),
+    colon=st.sampled_from([b": ", b":", b":  "]),
+)
+def test_digit_amid_the_text_is_no_number(lines: list[tuple[bytes, int, bytes]], colon: bytes) -> None:
+    """Where only digits were put in, a block without them is regular; still each line is read as it stands."""
+    texts = [text.replace(b": ", colon)[:at] + piece + text.replace(b": ", colon)[at:] for text, at, piece in lines]
+    block = b"".join(text + b"\n" for text in texts)
+    template = Template.from_line(line(1)[:-1].replace(b": ", colon), FORM)
+    assert template is not None
+    found = template.read(block)
+
+    for index, step, score in zip(found.index.tolist(), found.steps.tolist(), found.scores.tolist(), strict=True):
+        records, kind = records_of(texts[index], FORM)
+        assert (kind, [(r.step, r.score) for r in records]) == (None, [(step, score)])
+
+
 def test_ordinary_lines_are_read_by_the_template() -> None:
     """The fast path takes every line of the usual form, negative, whole and long scores included."""
     scores = [0.0, -1.5, 271.97601318359375, 27.0, 1.099999986588955, -0.25, 1000.0]
