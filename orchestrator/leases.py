@@ -1,8 +1,10 @@
 """Leases: how one can be certain that a trainer on a node that nobody reaches is gone.
 
-A guard ends its trainer when its lease runs out. The holder counts the lease from before it asked for the renewal; the
+A guard ends its trainer when its lease runs out. The worker counts the lease from before it asked for the renewal; the
 book notes the moment in which it granted it, which is later. So once a lease and a margin have passed since the last
-grant in the book, the trainer is gone, whatever became of its node. Pure: moments are data, from one clock.
+grant in the book, the trainer is gone, whatever became of its node. An attempt that was given up gets no further
+grant: a worker that everybody takes for dead, and that lives, loses its trainer as well. Pure: moments are data, from
+one clock.
 """
 
 from dataclasses import dataclass, field
@@ -10,23 +12,31 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class LeaseBook:
-    """The last grant of every holder, by the clock of whoever keeps the book."""
+    """The last grant of every attempt, by the clock of whoever keeps the book."""
 
-    #: When the book was opened: a holder that it does not know may have been granted a lease just before.
+    #: When the book was opened: an attempt that it does not know may have been granted a lease just before.
     opened_at: float
     grants: dict[str, float] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
 
-    def grant(self, holder: str, at: float) -> None:
-        """Let a holder go on."""
-        self.grants[holder] = at
+    def grant(self, attempt: str, at: float) -> bool:
+        """Let an attempt go on; False if it was given up."""
+        if attempt in self.revoked:
+            return False
+        self.grants[attempt] = at
+        return True
 
-    def age_s(self, holder: str, at: float) -> float:
-        """Seconds since the last grant that the holder can have had."""
-        return at - self.grants.get(holder, self.opened_at)
+    def revoke(self, attempt: str) -> None:
+        """Grant an attempt nothing any more, whoever asks."""
+        self.revoked.add(attempt)
 
-    def forget(self, holder: str) -> None:
-        """Drop a holder that has given its lease back: it runs nothing."""
-        self.grants.pop(holder, None)
+    def age_s(self, attempt: str, at: float) -> float:
+        """Seconds since the last grant that the attempt can have had."""
+        return at - self.grants.get(attempt, self.opened_at)
+
+    def forget(self, attempt: str) -> None:
+        """Drop an attempt whose end is known."""
+        self.grants.pop(attempt, None)
 
 
 def margin_s(lease_s: float) -> float:

@@ -46,7 +46,6 @@ from orchestrator.process_cluster import ended_event, started_event
 from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import ClusterError
-from sweeps.files import read_records
 from sweeps.layout import RunDir, SweepRoot
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,7 @@ _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 class AttemptActor:
     """Holds an AttemptWorker, and after it the next one; renews the lease that lets its trainer live."""
 
-    def __init__(self, name: str, namespace: str, registry: str, lease_s: float) -> None:
-        self._name = name
+    def __init__(self, namespace: str, registry: str, lease_s: float) -> None:
         self._namespace = namespace
         self._registry_name = registry
         self._registry: Any = None
@@ -84,7 +82,7 @@ class AttemptActor:
         """Start an attempt, once; returns as soon as there is something to tell."""
         if self._held != (spec.key, attempt):
             assert self._worker is None or self._worker.report().verdict is not None, self._held
-            lease_s = self._first_lease_s()
+            lease_s = self._first_lease_s(spec.key, attempt)
             self._worker = AttemptWorker(spec, run_dir, attempt, Terms(lease_s, preemption_command))
             self._held = (spec.key, attempt)
             if self._held in self._stopped:
@@ -108,33 +106,33 @@ class AttemptActor:
         if self._worker is not None and self._held == (key, attempt):
             self._worker.stop()
 
-    def _first_lease_s(self) -> float:
+    def _first_lease_s(self, key: RunKey, attempt: int) -> float:
         for _ in range(_FIRST_LEASE_TRIES):
-            lease_s = self._renewed_s()
+            lease_s = self._renewed_s(key, attempt)
             if lease_s is not None and lease_s > self._lease_s / 2:
                 return lease_s
             clock.sleep(0.2)
-        raise TimeoutError("the registry of leases does not answer")
+        raise TimeoutError("the registry of leases grants none")
 
     def _keep_renewing(self) -> None:
         while True:
             clock.sleep(self._lease_s / 4)
-            if self._worker is not None and self._worker.report().verdict is None:
-                left_s = self._renewed_s()
+            if self._worker is not None and self._held and self._worker.report().verdict is None:
+                left_s = self._renewed_s(*self._held)
                 if left_s is not None:
                     self._worker.renew_lease(left_s)
 
-    def _renewed_s(self) -> float | None:
+    def _renewed_s(self, key: RunKey, attempt: int) -> float | None:
         """Ask for another lease; what is left of it when the answer comes, or None where there is none."""
         asked_at = clock.monotonic()
         try:
             if self._registry is None:
                 self._registry = ray.get_actor(self._registry_name, namespace=self._namespace)
-            ray.get(self._registry.renew.remote(self._name), timeout=self._lease_s / 2)
+            is_granted = ray.get(self._registry.renew.remote(_lease_of(key, attempt)), timeout=self._lease_s / 2)
         except (RayError, ValueError, TimeoutError):
             self._registry = None  # a head that came back has another one
             return None
-        return self._lease_s - (clock.monotonic() - asked_at)
+        return self._lease_s - (clock.monotonic() - asked_at) if is_granted else None
 
 
 class LeaseRegistry:
@@ -143,15 +141,18 @@ class LeaseRegistry:
     def __init__(self) -> None:
         self._book = LeaseBook(clock.monotonic())
 
-    def renew(self, holder: str) -> None:
-        self._book.grant(holder, clock.monotonic())
+    def renew(self, attempt: str) -> bool:
+        return self._book.grant(attempt, clock.monotonic())
 
-    def forget(self, holder: str) -> None:
-        self._book.forget(holder)
+    def revoke(self, attempt: str) -> None:
+        self._book.revoke(attempt)
 
-    def age_s(self, holder: str) -> float:
-        """Seconds since the holder can last have been granted a lease."""
-        return self._book.age_s(holder, clock.monotonic())
+    def forget(self, attempt: str) -> None:
+        self._book.forget(attempt)
+
+    def age_s(self, attempt: str) -> float:
+        """Seconds since the attempt can last have been granted a lease."""
+        return self._book.age_s(attempt, clock.monotonic())
 
 
 class OrchestratorActor:
@@ -184,12 +185,11 @@ _Shape = tuple[object, ...]
 class _Flight:
     """An attempt in flight as the driver sees it."""
 
-    def __init__(self, key: RunKey, attempt: int, actor: Any, holder: str, place: _Shape | None) -> None:
+    def __init__(self, key: RunKey, attempt: int, actor: Any, place: _Shape | None) -> None:
         self.key = key
         self.attempt = attempt
+        #: None for an attempt of an earlier orchestrator that no actor owns up to.
         self.actor = actor
-        #: The name of its actor, under which its lease stands in the book.
-        self.holder = holder
         #: The node and the resources of its actor; None where an earlier orchestrator made it.
         self.place = place
         self.launched_at = clock.monotonic()
@@ -240,9 +240,7 @@ class RayCluster:
         self._flights: dict[tuple[RunKey, int], _Flight] = {}
         self._calls: dict[Any, _Flight] = {}
         #: Actors whose attempt has ended and that may take the next one, by node and resources.
-        self._idle: dict[_Shape, list[tuple[str, Any]]] = {}
-        #: Actors of an earlier orchestrator that do not answer: any of them may hold an attempt that is in doubt.
-        self._unknown: dict[str, Any] = {}
+        self._idle: dict[_Shape, list[Any]] = {}
         self._nodes: dict[str, NodeJoined] = {}
         self._nodes_at = float("-inf")
         self._doubts_at = float("-inf")
@@ -261,18 +259,17 @@ class RayCluster:
             try:
                 actor = ray.get_actor(name, namespace=self._namespace)
                 held = ray.get(actor.held.remote(), timeout=_ADOPTION_LIMIT_S)
-            except (ActorDiedError, ValueError):
-                continue
-            except RayError:
-                self._unknown[name] = actor
+            except (RayError, ValueError) as error:
+                # Dead, or silent: whatever it holds is in doubt like all that nobody owns up to.
+                log.info("The worker %s of an earlier orchestrator does not answer: %s", name, type(error).__name__)
                 continue
             if held is not None and held in wanted:
                 wanted.remove(held)
-                self._take_up(_Flight(held[0], held[1], actor, name, None), actor.wait.remote(0.0, True))
+                self._take_up(_Flight(held[0], held[1], actor, None), actor.wait.remote(0.0, True))
             else:
-                self._dismiss(name, actor)
+                ray.kill(actor, no_restart=True)
         for key, attempt in sorted(wanted):
-            flight = _Flight(key, attempt, None, "", None)
+            flight = _Flight(key, attempt, None, None)
             self._flights[key, attempt] = flight
             self._put_in_doubt(
                 flight, "worker_lost", "its worker was gone when the orchestrator came back", is_dead=True
@@ -286,19 +283,16 @@ class RayCluster:
         elif name not in self._flights:
             place = _place(command)
             idle = self._idle.get(place)
-            holder, actor = idle.pop() if idle else self._new_actor(command)
+            actor = idle.pop() if idle else self._new_actor(command)
             call = actor.begin.remote(
                 self._specs[command.key], self._root.run_dir(command.key), command.attempt, self._preemption_command
             )
-            self._take_up(_Flight(*name, actor, holder, place), call)
+            self._take_up(_Flight(*name, actor, place), call)
 
-    def _new_actor(self, command: LaunchAttempt) -> tuple[str, Any]:
+    def _new_actor(self, command: LaunchAttempt) -> Any:
         resources = command.resources
-        name = f"{self._sweep_id}/{uuid.uuid4().hex}"
-        # Whatever it is granted later, its lease is counted from now on.
-        self._registry.renew.remote(name)
-        actor = _ACTOR.options(
-            name=name,
+        return _ACTOR.options(
+            name=f"{self._sweep_id}/{uuid.uuid4().hex}",
             namespace=self._namespace,
             lifetime="detached",
             max_concurrency=3,  # one call that watches, one that stops, one of an orchestrator that asks what is held
@@ -307,8 +301,7 @@ class RayCluster:
             memory=resources.memory_bytes or None,
             resources=dict(resources.custom) or None,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=command.node, soft=False),
-        ).remote(name, self._namespace, self._registry_name, self._lease_s)
-        return name, actor
+        ).remote(self._namespace, self._registry_name, self._lease_s)
 
     @property
     def _registry_name(self) -> str:
@@ -413,7 +406,8 @@ class RayCluster:
             return
         self._pending.append(ended_event(flight.key, flight.attempt, report, clock.now()))
         del self._flights[flight.key, flight.attempt]
-        self._idle.setdefault(flight.place or (), []).append((flight.holder, flight.actor))
+        self._registry.forget.remote(_lease_of(flight.key, flight.attempt))
+        self._idle.setdefault(flight.place or (), []).append(flight.actor)
 
     def _put_in_doubt(self, flight: _Flight, outcome: Outcome, cause: str, *, is_dead: bool = False) -> None:
         since = flight.doubt.since if flight.doubt else clock.monotonic()
@@ -435,44 +429,32 @@ class RayCluster:
         self._doubts_at = moment
         for flight in doubtful:
             assert flight.doubt is not None
-            is_over = self._never_began(flight) or self._is_over_by_guard(flight)
-            if is_over or self._is_over_by_lease(flight, moment):
+            if flight.doubt.is_dead:
+                # Everybody takes its worker for dead; should it live, its trainer goes with the lease all the same.
+                self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
+            if self._is_over_by_guard(flight) or self._is_over_by_lease(flight):
+                self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
                 self._report_end(flight.key, flight.attempt, flight.doubt.outcome, flight.doubt.cause)
                 del self._flights[flight.key, flight.attempt]
                 if flight.actor is not None:
-                    self._dismiss(flight.holder, flight.actor)
+                    ray.kill(flight.actor, no_restart=True)
 
     def _silence_limit_s(self) -> float:
         return 3 * self._poll_every_s + self._lease_s / 2
-
-    def _never_began(self, flight: _Flight) -> bool:
-        """Whether the orchestrator that was to launch it died first: no actor has it, and it left no trace."""
-        if flight.actor is not None or self._unknown:
-            return False
-        lines = read_records(self._root.run_dir(flight.key).attempts)
-        return all(line.get("attempt") != flight.attempt for line in lines)
 
     def _is_over_by_guard(self, flight: _Flight) -> bool:
         """Whether the guard has written how the trainer ended, for an actor that will not speak any more."""
         assert flight.doubt is not None
         return flight.doubt.is_dead and self._root.run_dir(flight.key).exit_status(flight.attempt).exists()
 
-    def _is_over_by_lease(self, flight: _Flight, moment: float) -> bool:
-        """Whether every actor that may hold the attempt must have lost its lease."""
-        assert flight.doubt is not None
+    def _is_over_by_lease(self, flight: _Flight) -> bool:
+        """Whether the attempt's lease must have run out."""
         limit_s = self._lease_s + margin_s(self._lease_s)
-        if flight.actor is None:
-            # Which actor had it is not known: the lease ran from a renewal before the doubt at the latest.
-            holders = list(self._unknown)
-            is_over = moment - flight.doubt.since > limit_s
-        else:
-            holders = [flight.holder]
-            is_over = True
-        return is_over and all(self._age_s(holder) > limit_s for holder in holders)
+        return self._age_s(_lease_of(flight.key, flight.attempt)) > limit_s
 
-    def _age_s(self, holder: str) -> float:
+    def _age_s(self, lease: str) -> float:
         try:
-            return float(ray.get(self._registry.age_s.remote(holder), timeout=5.0))
+            return float(ray.get(self._registry.age_s.remote(lease), timeout=5.0))
         except ActorDiedError:
             # Its head died; the new book counts every lease from its own start.
             self._registry = self._find_registry()
@@ -483,15 +465,11 @@ class RayCluster:
     def _report_end(self, key: RunKey, attempt: int, outcome: Outcome, cause: str) -> None:
         self._pending.append(AttemptEnded(at=clock.now(), key=key, attempt=attempt, outcome=outcome, cause=cause))
 
-    def _dismiss(self, holder: str, actor: Any) -> None:
-        ray.kill(actor, no_restart=True)
-        self._registry.forget.remote(holder)
-
     def _give_back_idle(self) -> None:
         """Actors that the commands since the last poll did not take: others may use what they hold."""
         for actors in self._idle.values():
-            for holder, actor in actors:
-                self._dismiss(holder, actor)
+            for actor in actors:
+                ray.kill(actor, no_restart=True)
         self._idle.clear()
 
     def _give_up_unplaced(self) -> None:
@@ -591,6 +569,10 @@ def _verdict_of(error: RayError) -> tuple[Outcome, str]:
     if isinstance(error, ActorUnschedulableError):
         return "worker_lost", "its node is gone"
     return "worker_lost", f"Ray lost it ({type(error).__name__})"
+
+
+def _lease_of(key: RunKey, attempt: int) -> str:
+    return f"{key}/{attempt}"
 
 
 def _is_head(node: Mapping[str, Any]) -> bool:
