@@ -46,6 +46,7 @@ from orchestrator.process_cluster import ended_event, started_event
 from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import ClusterError
+from sweeps.files import read_records
 from sweeps.layout import RunDir, SweepRoot
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,10 @@ class LeaseRegistry:
 
     def forget(self, attempt: str) -> None:
         self._book.forget(attempt)
+
+    def is_known(self, attempt: str) -> bool:
+        """Whether the attempt was ever granted a lease, as far as this book goes back."""
+        return attempt in self._book.grants
 
     def age_s(self, attempt: str) -> float:
         """Seconds since the attempt can last have been granted a lease."""
@@ -432,7 +437,7 @@ class RayCluster:
             if flight.doubt.is_dead:
                 # Everybody takes its worker for dead; should it live, its trainer goes with the lease all the same.
                 self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
-            if self._is_over_by_guard(flight) or self._is_over_by_lease(flight):
+            if self._is_over_by_guard(flight) or self._never_began(flight) or self._is_over_by_lease(flight):
                 self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
                 self._report_end(flight.key, flight.attempt, flight.doubt.outcome, flight.doubt.cause)
                 del self._flights[flight.key, flight.attempt]
@@ -446,6 +451,18 @@ class RayCluster:
         """Whether the guard has written how the trainer ended, for an actor that will not speak any more."""
         assert flight.doubt is not None
         return flight.doubt.is_dead and self._root.run_dir(flight.key).exit_status(flight.attempt).exists()
+
+    def _never_began(self, flight: _Flight) -> bool:
+        """Whether the orchestrator that was to launch it died first: no lease, no trace, and none to come."""
+        if flight.actor is not None:
+            return False
+        lines = read_records(self._root.run_dir(flight.key).attempts)
+        if any(line.get("attempt") == flight.attempt for line in lines):
+            return False
+        try:
+            return not ray.get(self._registry.is_known.remote(_lease_of(flight.key, flight.attempt)), timeout=5.0)
+        except RayError:
+            return False
 
     def _is_over_by_lease(self, flight: _Flight) -> bool:
         """Whether the attempt's lease must have run out."""
