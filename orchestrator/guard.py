@@ -4,9 +4,9 @@ The guard forks away from the process that starts it (Ray kills the direct child
 own session, and becomes the reaper of every orphan below it, so that no descendant can leave its sight by forking
 twice or by opening a session of its own. Its standard input is a pipe whose other end only the attempt holds:
 
-    first line    the program as JSON: argv, environ, cwd, output, header, exit_path, orphan_grace_s, lease_s
+    first line    the program as JSON: argv, environ, cwd, output, header, exit_path, orphan_grace_s, lease_until
     `stop <s>`    SIGTERM, then SIGKILL after s seconds
-    `lease <s>`   the lease is good for s seconds from now
+    `lease <t>`   the lease is good until t, a moment of CLOCK_MONOTONIC: who wrote it may have been frozen since
     end of file   the attempt is gone: as `stop`, with orphan_grace_s
 
 It answers with JSON lines on the file descriptor named by argv[1]: `started`, then `ended` with the exit status,
@@ -68,8 +68,9 @@ class _Guard:
         if not rest and not line:
             return  # the attempt died before it said what to run
         self._spec = json.loads(line)
-        if self._spec.get("lease_s"):
-            self._lease_until = time.monotonic() + self._spec["lease_s"]
+        self._lease_until = self._spec["lease_until"]
+        if self._lease_until is not None and time.monotonic() >= self._lease_until:
+            return  # another attempt may run by now
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         started_at = time.time()
         self._pid = self._start()
@@ -156,7 +157,7 @@ class _Guard:
         if word == "stop":
             self._stop(float(number), "it was asked to stop")
         elif word == "lease":
-            self._lease_until = time.monotonic() + float(number)
+            self._lease_until = float(number)
 
     def _stop(self, grace_s: float, reason: str) -> None:
         if self._kill_at is None:

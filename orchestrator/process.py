@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator import clock
 from orchestrator.guard import descendants
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -42,6 +43,7 @@ class GuardedProcess:
         orphan_grace_s: float,
         lease_s: float | None = None,
     ) -> None:
+        lease_until = None if lease_s is None else clock.monotonic() + lease_s
         control, self._control = os.pipe()
         self._status, status = os.pipe()
         try:
@@ -64,7 +66,7 @@ class GuardedProcess:
             "header": header,
             "exit_path": str(exit_path),
             "orphan_grace_s": orphan_grace_s,
-            "lease_s": lease_s,
+            "lease_until": lease_until,
         }
         self._tell(json.dumps(spec))
         self._buffer = b""
@@ -96,7 +98,7 @@ class GuardedProcess:
 
     def renew_lease(self, seconds: float) -> None:
         """Let the program run `seconds` from now, if nothing else is heard."""
-        self._tell(f"lease {seconds}")
+        self._tell(f"lease {clock.monotonic() + seconds}")
 
     def cpu_seconds(self) -> float:
         """CPU time of the program and everything below it that is alive; 0 where it cannot be told."""

@@ -65,7 +65,7 @@ class Progress:
 class Terms:
     """What an attempt owes to its cluster."""
 
-    #: The first lease, in seconds from the start of the attempt; None where the attempt cannot be cut off.
+    #: The first lease, in seconds from the making of the worker; None where the attempt cannot be cut off.
     lease_s: float | None = None
     #: A program that ends with 0 when this machine is about to be taken away.
     preemption_command: str | None = None
@@ -94,6 +94,8 @@ class AttemptWorker:
     def __init__(self, spec: RunSpec, run_dir: RunDir, attempt: int, terms: Terms | None = None) -> None:
         self._spec = spec
         self._terms = terms or Terms()
+        #: A moment of the monotonic clock, after which another attempt may run.
+        self._leased_until = None if self._terms.lease_s is None else clock.monotonic() + self._terms.lease_s
         self._dir = run_dir
         self._attempt = attempt
         self._report = AttemptReport(host=socket.gethostname())
@@ -131,6 +133,7 @@ class AttemptWorker:
 
     def renew_lease(self, seconds: float) -> None:
         """Let the trainer go on for `seconds` from now, whatever becomes of the connection to the head."""
+        self._leased_until = clock.monotonic() + seconds
         if self._process is not None:
             self._process.renew_lease(seconds)
 
@@ -179,6 +182,9 @@ class AttemptWorker:
         )
         self._write_attempt(record)
         output_start = _size(self._dir.stdout)
+        lease_s = None if self._leased_until is None else self._leased_until - clock.monotonic()
+        if lease_s is not None and lease_s <= 0:
+            return Verdict("worker_lost", "its lease ran out before its trainer could be started"), None
         process = GuardedProcess(
             launch.argv,
             environ=trainer_environ(os.environ, launch.environ, self._spec),
@@ -187,7 +193,7 @@ class AttemptWorker:
             header=_header(self._attempt, started_at, launch.argv, repairs),
             exit_path=self._dir.exit_status(self._attempt),
             orphan_grace_s=min(2.0, trainer.settings.grace_s),
-            lease_s=self._terms.lease_s,
+            lease_s=lease_s,
         )
         self._process = process
         record = replace(record, pid=process.pid)
