@@ -69,11 +69,16 @@ def _build_parser() -> argparse.ArgumentParser:
         ("plan", _plan, "show what a sweep would do; writes nothing"),
         ("run", _run, "do it: train, collect, export and plot; run it again to continue"),
         ("probe", _probe, "measure with short runs how long a sweep will take"),
+        ("adopt", _adopt, "take folders of DreamerV3 logs into a root, where they are runs of a grid"),
     ):
         command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-        command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="Hydra overrides; axes take a,b")
+        metavar, words = ("LOGDIR|KEY=VALUE", "log folders, and ") if name == "adopt" else ("KEY=VALUE", "")
+        command.add_argument("overrides", nargs="*", metavar=metavar, help=f"{words}Hydra overrides; axes take a,b")
         command.add_argument("--config-dir", type=Path, help="your own config directory, searched beside ours")
-        command.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
+        if name == "adopt":
+            command.add_argument("--unfinished", action="store_true", help="also those that `run` is to continue")
+        else:
+            command.add_argument("--cfg", action="store_true", help="print the composed configuration and stop")
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(handler=handler)
         if name == "plan":
@@ -172,6 +177,12 @@ def _probe(arguments: argparse.Namespace) -> int:
     from orchestrator.probe_command import probe
 
     return probe(arguments)
+
+
+def _adopt(arguments: argparse.Namespace) -> int:
+    from orchestrator.adopt_command import adopt
+
+    return adopt(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -63,6 +63,21 @@ class TrainerConfigs:
         return values
 
 
+def read_options(path: Path) -> dict[str, Any]:
+    """Every option by dotted name, from the config.yaml that the trainer writes into its log folder.
+
+    Raises:
+        TrainerError: it cannot be read.
+    """
+    try:
+        options = yaml.load(path.read_bytes(), Loader=_Loader)
+    except (OSError, yaml.YAMLError) as error:
+        raise TrainerError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(options, dict):
+        raise TrainerError(f"{path} holds no options of the trainer.")
+    return _flat(options)
+
+
 @lru_cache(maxsize=8)
 def _read(path: Path, _version: int) -> TrainerConfigs:
     try:
