@@ -73,8 +73,11 @@ class Launch:
         #: By method; lower goes first.
         self._priorities = priorities or {}
 
-    def run(self, *, config_text: str, limits: Limits) -> LaunchResult:
+    def run(self, *, config_text: str, limits: Limits, finish: Callable[[], None] = lambda: None) -> LaunchResult:
         """Do it.
+
+        Args:
+            finish: called at the end, while the root is still held: nobody else shall write the results.
 
         Raises:
             RootError: the root cannot be used as asked.
@@ -99,6 +102,7 @@ class Launch:
                 self._take_requests(loop, state)
                 if not state.is_finished():
                     self._drive(loop, state)
+            finish()
         runs = [state.runs[spec.key] for spec in self._specs]
         return LaunchResult(
             done=sum(run.state == "done" for run in runs),

@@ -22,6 +22,7 @@ from orchestrator.plan_table import plan_summary, print_warnings
 from orchestrator.policy import Limits
 from orchestrator.root import make_writable
 from orchestrator.sweep_commands import Sweep, composed
+from orchestrator.tail import LogTail
 from sweeps.contracts import RunSpec
 from sweeps.errors import ClusterError, RootLockedError
 from sweeps.files import read_records
@@ -30,7 +31,7 @@ from sweeps.layout import SweepRoot
 from sweeps.settings import SweepSettings
 
 if TYPE_CHECKING:
-    from orchestrator.results import Results
+    from orchestrator.results import ResultFiles, Results
 
 _DETACH_LIMIT_S = 120.0
 
@@ -59,8 +60,13 @@ def run(arguments: argparse.Namespace) -> int:
         collect_every_s=settings.collect_every_s,
         priorities={block.first.method: block.base.settings.method.priority for block in sweep.grid.blocks},
     )
-    outcome = launch.run(config_text=sweep.config.text, limits=limits_of(settings))
-    files = _results(root, settings).finish()
+    made: list[ResultFiles] = []
+    outcome = launch.run(
+        config_text=sweep.config.text,
+        limits=limits_of(settings),
+        finish=lambda: made.append(_results(root, settings).finish()),
+    )
+    (files,) = made
     if arguments.json:
         counts: dict[str, Any] = {"done": outcome.done, "failed": len(outcome.failed), "open": outcome.open}
         counts |= {"cancelled": outcome.cancelled}
@@ -121,7 +127,9 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
     make_writable(root)
     holder = live_holder(root.lock)
     if holder is not None:
-        raise RootLockedError(f"Another orchestrator holds {root.path}: {holder}. `dreamsweep attach` shows it.")
+        raise RootLockedError(
+            f"Another orchestrator holds {root.path}: {holder}. `dreamsweep attach {root.path}` shows it."
+        )
     words = ["run", *arguments.overrides]
     if arguments.config_dir is not None:
         words += ["--config-dir", str(arguments.config_dir.resolve())]
@@ -129,6 +137,8 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
     words = [word for word in words if not word.startswith("root=")] + [f"root='{root.path}'"]
     exit_status = root.path / "orchestrator.exit.json"
     exit_status.unlink(missing_ok=True)
+    journal = LogTail(root.journal, root.journal.stat().st_size if root.journal.exists() else 0)
+    is_driven = False
     size = root.orchestrator_log.stat().st_size if root.orchestrator_log.exists() else 0
     process: subprocess.Popen[bytes] | None = None
     if sweep.config.first.cluster.backend == "ray":
@@ -143,9 +153,12 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
                 start_new_session=True,
             )
     deadline = clock.monotonic() + _DETACH_LIMIT_S
-    while clock.monotonic() < deadline:
+    while True:
+        # Once it has seen nodes, it has refused what it could refuse.
+        is_driven = is_driven or '"NodeJoined"' in journal.read()
+        is_late = clock.monotonic() > deadline
         holder = live_holder(root.lock)
-        if holder is not None:
+        if holder is not None and (is_driven or is_late):
             console.print(f"{holder} drives it. `dreamsweep attach {root.path}` shows it.", soft_wrap=True)
             if process is not None:
                 process.returncode = 0  # it goes on without us; Popen shall not complain
@@ -155,10 +168,11 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
             said = root.orchestrator_log.read_bytes()[size:].decode("utf-8", "replace").strip()
             console.print(said, markup=False, soft_wrap=True)
             return int(code)
+        if is_late:
+            raise ClusterError(
+                f"The orchestrator did not take the root within {_DETACH_LIMIT_S:g} s; see {root.orchestrator_log}."
+            )
         clock.sleep(0.1)
-    raise ClusterError(
-        f"The orchestrator did not take the root within {_DETACH_LIMIT_S:g} s; see {root.orchestrator_log}."
-    )
 
 
 def _print_end(console: Console, outcome: LaunchResult) -> None:
