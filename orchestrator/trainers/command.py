@@ -54,6 +54,9 @@ class CommandTrainer:
             replay_context=suite.replay_context,
         )
 
+    def options(self, settings: SweepSettings) -> Mapping[str, Any]:  # noqa: ARG002 - any program has its own
+        return {}
+
     def launch(self, spec: RunSpec, run_dir: RunDir) -> Launch:
         values = {
             "task": spec.trainer_task,

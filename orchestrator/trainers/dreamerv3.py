@@ -4,15 +4,13 @@ Only its `train` script is used: `parallel` never ends by itself, and `train_eva
 scores.jsonl. Everything that the code would otherwise default to silently is passed as a flag.
 """
 
-import contextlib
 import getpass
 import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +18,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from orchestrator.outcomes import Verdict
 from orchestrator.trainers import checkpoint, dreamer_pypi, signatures
+from orchestrator.trainers.checkout import Checkout, PinnedCheckout, TrainerCode
 from orchestrator.trainers.trainer import Ending, Launch, ScoreLog, TrainerSettings
 from orchestrator.trainers.trainer_configs import TrainerConfigs
 from sweeps.contracts import Option, RunSpec, Schedule, TrainerSource, ratio_text
@@ -48,6 +47,8 @@ class _Settings(TrainerSettings):
 
 class _CheckoutSettings(_Settings):
     repo: str | None = None
+    #: A commit, tag or branch of `repo`; null for the checkout as it is. Digits alone are read as a number.
+    revision: str | int | None = None
 
 
 class _EmbeddedSettings(_Settings):
@@ -57,18 +58,16 @@ class _EmbeddedSettings(_Settings):
 class DreamerV3Trainer:
     """The official code in a folder that holds `dreamerv3/main.py` and `dreamerv3/configs.yaml`."""
 
-    def __init__(self, settings: _Settings, folder: Path, configs: Path, source: Callable[[], TrainerSource]) -> None:
+    def __init__(self, settings: _Settings, code: TrainerCode) -> None:
         self.settings = settings
-        self._folder = folder
-        self._configs_path = configs
-        self._source = source
+        self._code = code
 
     @property
     def score_log(self) -> ScoreLog:
         return ScoreLog()
 
     def source(self) -> TrainerSource:
-        return self._source()
+        return self._code.source()
 
     def schedule(self, settings: SweepSettings) -> Schedule:
         blocks = [*settings.suite.configs, *settings.method.configs]
@@ -79,8 +78,7 @@ class DreamerV3Trainer:
                     f"The flag {name!r} of method {settings.method.name!r} is set by the sweep itself; use the axes "
                     f"task, seed and train_ratio, and steps=."
                 )
-        configs = TrainerConfigs.read(self._configs_path)
-        values = configs.resolve(blocks, flags)
+        values = self._code.configs().resolve(blocks, flags)
         prefix = next(iter(settings.suite.trainer_tasks.values()), settings.suite.tasks[0]).split("_")[0]
         return Schedule(
             steps=settings.steps or settings.suite.steps,
@@ -91,9 +89,13 @@ class DreamerV3Trainer:
             replay_context=int(values["replay_context"]),
         )
 
+    def options(self, settings: SweepSettings) -> Mapping[str, Any]:
+        blocks = [*settings.suite.configs, *settings.method.configs]
+        return self._code.configs().resolve(blocks, flat_options(settings.flags))
+
     def launch(self, spec: RunSpec, run_dir: RunDir) -> Launch:
         settings = self.settings
-        code = self._folder / "dreamerv3"
+        code = self._code.folder(spec.source.revision) / "dreamerv3"
         # Our own start script, where there is one, calls main.py in the way that newer JAX needs.
         script = code / "start.py" if (code / "start.py").exists() else code / "main.py"
         uses_gpu = settings.platform == "cuda" or (settings.platform == "auto" and spec.resources.gpus > 0)
@@ -154,46 +156,39 @@ def checkout_trainer(options: Mapping[str, Any]) -> DreamerV3Trainer:
         raise TrainerError(
             "trainer.repo is not set; expected a checkout of danijar/dreamerv3 or of a fork: trainer.repo=/path/to/it."
         )
-    folder = Path(settings.repo).expanduser().resolve()
-    for name in ("dreamerv3/main.py", "dreamerv3/configs.yaml"):
-        if not (folder / name).is_file():
-            raise TrainerError(
-                f"trainer.repo={settings.repo!r} is no checkout of DreamerV3: {folder / name} is missing. Expected the "
-                f"folder that holds dreamerv3/main.py."
-            )
-    return DreamerV3Trainer(settings, folder, folder / "dreamerv3/configs.yaml", lambda: _checkout_source(folder))
+    repo = Path(settings.repo).expanduser().resolve()
+    if settings.revision is not None:
+        return DreamerV3Trainer(settings, PinnedCheckout(repo, str(settings.revision)))
+    return DreamerV3Trainer(settings, Checkout(repo, settings.repo))
 
 
 def embedded_trainer(options: Mapping[str, Any]) -> DreamerV3Trainer:
     """The adapter for `trainer=dreamer_pypi`: the package that `dreamsweep trainer install` has put in place."""
     settings = checked(_EmbeddedSettings, options, where="trainer")
     folder = Path(settings.home).expanduser().resolve() if settings.home else dreamer_pypi.default_location()
-    return DreamerV3Trainer(settings, folder, dreamer_pypi.EMBEDDED / "configs.yaml", lambda: _embedded_source(folder))
+    return DreamerV3Trainer(settings, _Embedded(folder))
 
 
-def _embedded_source(folder: Path) -> TrainerSource:
-    if not dreamer_pypi.is_installed(folder):
-        raise TrainerError(
-            f"The embedded trainer is not installed in {folder}, or is of another version. Run: "
-            f"dreamsweep trainer install"
-        )
-    return TrainerSource(adapter="dreamer_pypi", location=str(folder), revision=dreamer_pypi.revision(folder))
+class _Embedded:
+    """The package, and the configs that come with dreamsweep."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-def _checkout_source(folder: Path) -> TrainerSource:
-    """The commit of a checkout, and whether it holds changes; a folder without git has neither."""
-    revision, dirty = "", False
-    with contextlib.suppress(OSError, subprocess.CalledProcessError):
-        revision = _git(folder, "rev-parse", "HEAD").strip()
-        # Untracked files do not count: users keep logs and environments in their checkout.
-        dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no").strip())
-    return TrainerSource(adapter="dreamerv3", location=str(folder), revision=revision, dirty=dirty)
+    def source(self) -> TrainerSource:
+        if not dreamer_pypi.is_installed(self._folder):
+            raise TrainerError(
+                f"The embedded trainer is not installed in {self._folder}, or is of another version. Run: "
+                f"dreamsweep trainer install"
+            )
+        revision = dreamer_pypi.revision(self._folder)
+        return TrainerSource(adapter="dreamer_pypi", location=str(self._folder), revision=revision)
 
+    def configs(self) -> TrainerConfigs:
+        return TrainerConfigs.read(dreamer_pypi.EMBEDDED / "configs.yaml")
 
-def _git(folder: Path, *words: str) -> str:
-    # A shared checkout is often owned by somebody else, which git would refuse to read.
-    command = ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    def folder(self, revision: str) -> Path:  # noqa: ARG002 - `source` knows one version only
+        return self._folder
 
 
 def _flag_words(value: Option) -> list[str]:

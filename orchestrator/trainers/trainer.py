@@ -1,8 +1,8 @@
 """The seam between an attempt and the program that it runs: what every adapter offers.
 
 An adapter knows one kind of program: how to call it, what it writes, how it resumes, and what its endings mean.
-It is made from the composed `trainer:` options on the orchestrator's side (`source`, `schedule`) and again, from
-run.json's copy of them, on the worker (everything else).
+It is made from the composed `trainer:` options on the orchestrator's side (`source`, `schedule`, `options`) and again,
+from run.json's copy of them, on the worker (everything else).
 """
 
 from collections.abc import Mapping
@@ -84,6 +84,14 @@ class Trainer(Protocol):
 
     def schedule(self, settings: SweepSettings) -> Schedule:
         """The numbers that decide frames and updates, as this program will use them for a suite and a method.
+
+        Raises:
+            TrainerError: the program does not know what it is asked for.
+        """
+        ...
+
+    def options(self, settings: SweepSettings) -> Mapping[str, Any]:
+        """Every option that the program will run with, by dotted name; nothing where they are not known.
 
         Raises:
             TrainerError: the program does not know what it is asked for.

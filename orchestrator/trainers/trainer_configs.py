@@ -39,6 +39,21 @@ class TrainerConfigs:
         except OSError as error:
             raise TrainerError(f"Cannot read the trainer's configs file {path}: {error.strerror}.") from None
 
+    @classmethod
+    def parse(cls, text: str | bytes, path: Path) -> "TrainerConfigs":
+        """Read the text of a configs.yaml; `path` names it in messages.
+
+        Raises:
+            TrainerError: it has no `defaults` block.
+        """
+        try:
+            blocks = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            raise TrainerError(f"The trainer's configs file {path} is no YAML: {error}.") from None
+        if not isinstance(blocks, dict) or not isinstance(blocks.get("defaults"), dict):
+            raise TrainerError(f"The trainer's configs file {path} has no 'defaults' block.")
+        return cls(path, blocks)
+
     def resolve(self, names: Iterable[str], flags: Mapping[str, Option]) -> dict[str, Any]:
         """Every option by dotted name, after the named blocks and the flags.
 
@@ -80,13 +95,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def _read(path: Path, _version: int) -> TrainerConfigs:
-    try:
-        blocks = yaml.load(path.read_bytes(), Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise TrainerError(f"The trainer's configs file {path} is no YAML: {error}.") from None
-    if not isinstance(blocks, dict) or not isinstance(blocks.get("defaults"), dict):
-        raise TrainerError(f"The trainer's configs file {path} has no 'defaults' block.")
-    return TrainerConfigs(path, blocks)
+    return TrainerConfigs.parse(path.read_bytes(), path)
 
 
 class _Loader(yaml.SafeLoader):
