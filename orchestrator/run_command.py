@@ -118,7 +118,7 @@ def launched_specs(sweep: Sweep) -> list[RunSpec]:
             first = replace(first, resources=replace(first.resources, memory_bytes=needs.memory_bytes))
         if save_every_s is not None and "save_every_s" in first.trainer:
             first = replace(first, trainer={**first.trainer, "save_every_s": save_every_s})
-        specs += replace(block, first=first).runs()
+        specs += block.runs(first)
     return specs
 
 

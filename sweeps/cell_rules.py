@@ -35,6 +35,11 @@ class CellRules:
     zipped: Sequence[Sequence[str]] = ()
     _matched: dict[int, int] = field(default_factory=dict)
 
+    @property
+    def are_none(self) -> bool:
+        """Whether every cell of the product belongs to the grid."""
+        return not (self.only or self.exclude or self.zipped)
+
     def check(self, axes: Mapping[str, int]) -> None:
         """See that the rules speak of axes that exist, and that zipped ones are equally long.
 

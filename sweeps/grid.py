@@ -5,8 +5,8 @@ A grid is kept as blocks, the runs that differ only in their seed: a plan adds u
 
 import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 from sweeps.cell_rules import Cell, CellRules
@@ -53,7 +53,7 @@ class Product:
     options: Mapping[str, tuple[Option, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Base:
     """A suite × method pair with one value for each further axis; tasks, ratios and seeds are still open."""
 
@@ -61,23 +61,76 @@ class Base:
     settings: SweepSettings
     program: Program
 
+    @cached_property
+    def make_spec(self) -> Callable[..., RunSpec]:
+        """A function from a key, a ratio and a task to the run."""
+        suite, method, resources = self.settings.suite, self.settings.method, self.settings.resources
+        environ = {**self.settings.trainer.get("environ", {}), **method.environ}
+        return partial(
+            RunSpec,
+            method=method.name,
+            schedule=self.program.schedule,
+            source=self.program.source,
+            trainer=self.settings.trainer,
+            configs=(*suite.configs, *method.configs),
+            flags=flat_options(self.settings.flags),
+            environ={str(name): str(value) for name, value in environ.items()},
+            resources=Resources(
+                cpus=resources.cpus,
+                gpus=resources.gpus,
+                memory_bytes=int(resources.memory_gb * 2**30),
+                custom=resources.custom,
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A base at one ratio: what a label stands for. Tasks and seeds are still open."""
+
+    base: Base
+    ratio: SetRatio
+    label: str
+
+    @property
+    def suite(self) -> Suite:
+        return self.base.settings.suite
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Runs that differ only in their seed."""
+    """Runs that differ only in their seed. Small: there may be a million."""
 
-    base: Base
-    #: The run of the first seed.
-    first: RunSpec
+    variant: Variant
+    task: str
     seeds: tuple[int, ...]
-    ratio: SetRatio
 
-    def runs(self) -> Iterator[RunSpec]:
-        spec = self.first
-        key = partial(RunKey, suite=spec.key.suite, task=spec.key.task, label=spec.key.label)
+    @property
+    def base(self) -> Base:
+        return self.variant.base
+
+    @property
+    def ratio(self) -> SetRatio:
+        return self.variant.ratio
+
+    @property
+    def first(self) -> RunSpec:
+        """The run of the first seed, made anew each time."""
+        return self.base.make_spec(
+            key=self.key(self.seeds[0]),
+            train_ratio=self.ratio.value,
+            trainer_task=self.variant.suite.trainer_tasks.get(self.task, self.task),
+        )
+
+    def key(self, seed: int) -> RunKey:
+        return RunKey(suite=self.variant.suite.name, task=self.task, label=self.variant.label, seed=seed)
+
+    def runs(self, first: RunSpec | None = None) -> Iterator[RunSpec]:
+        """Every run; with `first`, all of them are like that one."""
+        spec = self.first if first is None else first
         make = partial(RunSpec, **{name: getattr(spec, name) for name in spec.__slots__ if name != "key"})
         for seed in self.seeds:
-            yield make(key=key(seed=seed))
+            yield make(key=self.key(seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +139,8 @@ class Grid:
 
     #: By suite, method, further axes, task and train_ratio, each in the order given; extra cells come last.
     blocks: tuple[Block, ...]
+    #: The same blocks by suite and label, in the order in which each pair comes first.
+    by_label: tuple[tuple[Block, ...], ...]
 
     def __len__(self) -> int:
         return sum(len(block.seeds) for block in self.blocks)
@@ -115,13 +170,14 @@ def grid_of(
         for block in _blocks(one, program_of, rules if number == 0 else CellRules()):
             seen.add(block)
             blocks.append(block)
+    seen.check_cells()
     rules.check_matched()
     if not blocks:
         raise GridError(
             "The grid is empty: no task of the suite matches, or only= and exclude= leave nothing. Leave out task= "
             "for every task of the suite."
         )
-    return Grid(tuple(blocks))
+    return Grid(tuple(blocks), seen.by_label())
 
 
 def _blocks(one: Product, program_of: Callable[[SweepSettings], Program], rules: CellRules) -> Iterator[Block]:
@@ -131,70 +187,60 @@ def _blocks(one: Product, program_of: Callable[[SweepSettings], Program], rules:
         {"suite": len(suites), "task": len(one.tasks), "method": len(methods), "train_ratio": len(one.train_ratios)}
         | {"seed": len(one.seeds), **{axis: len(values) for axis, values in one.options.items()}}
     )
-    all_seeds = [_seed(value) for value in one.seeds]
-    method_seeds = {method: [_seed(value) for value in values] for method, values in one.method_seeds.items()}
+    all_seeds = tuple(_seed(value) for value in one.seeds)
+    method_seeds = {method: tuple(map(_seed, values)) for method, values in one.method_seeds.items()}
     for base in one.bases:
         places = {"suite": suites.index(base.suite.name), "method": methods.index(base.method.name)}
         seeds = method_seeds.get(base.method.name, all_seeds)
         for combination in combinations(one.options):
             settings = _with_all_flags(base, combination)
-            make: Callable[[Cell, Sequence[int]], Block] | None = None
-            for cell in _cells(settings, one, combination, places):
-                chosen = rules.seeds(cell, seeds)
-                if chosen:
-                    # The trainer is asked only about cells that there are.
-                    make = make or _block_maker(Base(settings, program_of(settings)))
-                    yield make(cell, chosen)
+            variants: list[Variant] = []
+            ratios = _ratios(settings, one, combination)
+            for task, ratio_place, chosen in _cells(settings, one, combination, places, ratios, seeds, rules):
+                # The trainer is asked only about cells that there are.
+                if not variants:
+                    asked = Base(settings, program_of(settings))
+                    variants = [Variant(asked, ratio, label) for ratio, label in ratios]
+                yield Block(variants[ratio_place], task, chosen)
+
+
+def _ratios(settings: SweepSettings, one: Product, combination: Combination) -> list[tuple[SetRatio, str]]:
+    """The ratios, each with its label."""
+    ratios = [set_ratio(value, settings.suite) for value in one.train_ratios]
+    method, suffix = settings.method.name, combination.suffix
+    return [
+        (ratio, check_name("label", label_of(method, ratio.value if ratio.is_set else None, suffix)))
+        for ratio in ratios
+    ]
 
 
 def _cells(
-    settings: SweepSettings, one: Product, combination: Combination, places: Mapping[str, int]
-) -> Iterator[Cell]:
+    settings: SweepSettings,
+    one: Product,
+    combination: Combination,
+    places: Mapping[str, int],
+    ratios: Sequence[tuple[SetRatio, str]],
+    seeds: tuple[int, ...],
+    rules: CellRules,
+) -> Iterator[tuple[str, int, tuple[int, ...]]]:
+    """The cells that belong to the grid: the task, the place of the ratio, and the seeds."""
     suite, method = settings.suite, settings.method
-    ratios = [set_ratio(value, suite) for value in one.train_ratios]
-    labels = [
-        check_name("label", label_of(method.name, ratio.value if ratio.is_set else None, combination.suffix))
-        for ratio in ratios
-    ]
     shared = {"suite": check_name("suite", suite.name), "method": check_name("method", method.name)}
     for task, task_place in _suite_tasks(suite, one.tasks):
         check_task(task)
-        for ratio_place, (ratio, label) in enumerate(zip(ratios, labels, strict=True)):
-            yield Cell(
+        if rules.are_none and seeds:
+            for place in range(len(ratios)):
+                yield task, place, seeds
+            continue
+        for place, (ratio, label) in enumerate(ratios):
+            cell = Cell(
                 values={**shared, "task": task, "label": label, **combination.values},
                 ratio=ratio,
-                places={**places, "task": task_place, "train_ratio": ratio_place, **combination.places},
+                places={**places, "task": task_place, "train_ratio": place, **combination.places},
             )
-
-
-def _block_maker(base: Base) -> Callable[[Cell, Sequence[int]], Block]:
-    settings = base.settings
-    suite, method, resources = settings.suite, settings.method, settings.resources
-    environ = {**settings.trainer.get("environ", {}), **method.environ}
-    make_spec = partial(
-        RunSpec,
-        method=method.name,
-        schedule=base.program.schedule,
-        source=base.program.source,
-        trainer=settings.trainer,
-        configs=(*suite.configs, *method.configs),
-        flags=flat_options(settings.flags),
-        environ={str(name): str(value) for name, value in environ.items()},
-        resources=Resources(
-            cpus=resources.cpus,
-            gpus=resources.gpus,
-            memory_bytes=int(resources.memory_gb * 2**30),
-            custom=resources.custom,
-        ),
-    )
-
-    def make(cell: Cell, seeds: Sequence[int]) -> Block:
-        task = str(cell.values["task"])
-        key = RunKey(suite=suite.name, task=task, label=str(cell.values["label"]), seed=seeds[0])
-        first = make_spec(key=key, train_ratio=cell.ratio.value, trainer_task=suite.trainer_tasks.get(task, task))
-        return Block(base, first, tuple(seeds), cell.ratio)
-
-    return make
+            chosen = tuple(rules.seeds(cell, seeds))
+            if chosen:
+                yield task, place, chosen
 
 
 def _with_all_flags(settings: SweepSettings, combination: Combination) -> SweepSettings:
@@ -217,38 +263,65 @@ class _Seen:
     """The cells of the grid so far, to refuse those that come again."""
 
     def __init__(self) -> None:
-        self._blocks: dict[tuple[object, ...], tuple[Block, ...]] = {}
-        self._labels: dict[tuple[str, str], tuple[object, ...]] = {}
-        #: Numbers in place of methods, ratios and flags: there may be a million cells.
-        self._variants: dict[tuple[object, ...], int] = {}
+        self._labelled: dict[tuple[str, str], list[Block]] = {}
+        self._variants: dict[tuple[str, str], tuple[object, ...]] = {}
+        #: By what decides the results, the lists of its labels.
+        self._alike: dict[tuple[object, ...], list[list[Block]]] = {}
+        #: By a variant's id, the list of its label: looked up for each of perhaps a million cells.
+        self._lists: dict[int, list[Block]] = {}
 
     def add(self, block: Block) -> None:
         """Take note of a block.
 
         Raises:
-            GridError: it holds a cell that there was before, or its label stands for other options already.
+            GridError: its label stands for other options already.
         """
-        key, settings = block.first.key, block.base.settings
-        variant = (block.first.method, block.first.train_ratio, str(settings.flags))
-        if self._labels.setdefault((key.suite, key.label), variant) != variant:
+        blocks = self._lists.get(id(block.variant))
+        if blocks is None:
+            blocks = self._lists[id(block.variant)] = self._opened(block.variant)
+        blocks.append(block)
+
+    def by_label(self) -> tuple[tuple[Block, ...], ...]:
+        return tuple(map(tuple, self._labelled.values()))
+
+    def check_cells(self) -> None:
+        """See that no cell came twice.
+
+        Raises:
+            GridError: one did.
+        """
+        for lists in self._alike.values():
+            blocks = lists[0] if len(lists) == 1 else [block for each in lists for block in each]
+            seeds = blocks[0].seeds
+            is_plain = len(set(seeds)) == len(seeds) and all(block.seeds is seeds for block in blocks)
+            if not is_plain or len({block.task for block in blocks}) < len(blocks):
+                _check_blocks(blocks)
+
+    def _opened(self, variant: Variant) -> list[Block]:
+        settings, suite = variant.base.settings, variant.suite.name
+        alike = (suite, settings.method.name, variant.ratio.value, str(settings.flags))
+        if self._variants.setdefault((suite, variant.label), alike) != alike:
             raise GridError(
-                f"Two different cells of the suite {key.suite!r} would both have the label {key.label!r}; give the "
+                f"Two different cells of the suite {suite!r} would both have the label {variant.label!r}; give the "
                 f"methods, or the values of the axes, names that stay different in a label."
             )
-        cell = (key.suite, key.task, self._variants.setdefault(variant, len(self._variants)))
-        others = self._blocks.get(cell, ())
-        self._blocks[cell] = (*others, block)
-        if not others and len(set(block.seeds)) == len(block.seeds):
-            return
-        known: dict[int, Block] = {}
-        for seed, owner in [(seed, one) for one in (*others, block) for seed in one.seeds]:
-            if seed in known:
+        is_new = (suite, variant.label) not in self._labelled
+        blocks = self._labelled.setdefault((suite, variant.label), [])
+        if is_new:
+            self._alike.setdefault(alike, []).append(blocks)
+        return blocks
+
+
+def _check_blocks(blocks: Sequence[Block]) -> None:
+    known: dict[tuple[str, int], Block] = {}
+    for block in blocks:
+        for seed in block.seeds:
+            other = known.setdefault((block.task, seed), block)
+            if other is not block or block.seeds.count(seed) > 1:
                 raise GridError(
-                    f"The run {replace(key, seed=seed)} is planned twice (also as "
-                    f"{replace(known[seed].first.key, seed=seed)}): the same task, method, train_ratio and seed. Name "
-                    f"each value once; 'default' stands for the suite's own ratio."
+                    f"The run {block.key(seed)} is planned twice (also as {other.key(seed)}): the same task, method, "
+                    f"train_ratio and seed. Name each value once; 'default' stands for the suite's own ratio."
                 )
-            known[seed] = owner
 
 
 def _suite_tasks(suite: Suite, names: Sequence[Scalar]) -> list[tuple[str, int]]:

@@ -48,7 +48,7 @@ class Group:
 
     @property
     def tasks(self) -> list[str]:
-        return list(dict.fromkeys(block.first.key.task for block in self.blocks))
+        return list(dict.fromkeys([block.task for block in self.blocks]))
 
     @property
     def seeds(self) -> list[int]:
@@ -74,10 +74,7 @@ def figures(spec: RunSpec) -> Figures:
 
 def groups(grid: Grid) -> list[Group]:
     """The blocks of a grid by suite and label, in the order in which each pair comes first."""
-    found: dict[tuple[str, str], list[Block]] = {}
-    for block in grid.blocks:
-        found.setdefault((block.first.key.suite, block.first.key.label), []).append(block)
-    return [Group(tuple(blocks), sum(len(block.seeds) for block in blocks)) for blocks in found.values()]
+    return [Group(blocks, sum([len(block.seeds) for block in blocks])) for blocks in grid.by_label]
 
 
 def total(parts: Iterable[Group]) -> Figures:
@@ -94,10 +91,9 @@ def plan_json(grid: Grid, rest: Mapping[str, Any]) -> Iterator[str]:
     known: dict[tuple[str, str], str] = {}
     start = '{"runs": ['
     for block in grid.blocks:
-        spec = block.first
-        pair = (spec.key.suite, spec.key.label)
+        pair = (block.variant.suite.name, block.variant.label)
         shared = known.get(pair) or known.setdefault(pair, _shared_json(block))
-        run, task = json.dumps(str(spec.key).rpartition("/")[0])[:-1], json.dumps(spec.key.task)
+        run, task = json.dumps(str(block.key(0)).rpartition("/")[0])[:-1], json.dumps(block.task)
         cells = (f'{{"run": {run}/{seed}", "task": {task}, "seed": {seed}, {shared}}}' for seed in block.seeds)
         yield start + ",\n".join(cells)
         start = ",\n"

@@ -71,3 +71,19 @@ def test_a_million_cells_are_planned_in_seconds_and_little_memory() -> None:
     assert (runs, updates) == (1_003_200, 0)
     assert seconds < 10
     assert peak < 200_000_000
+
+
+def test_a_million_cells_of_which_no_two_share_all_but_the_seed() -> None:
+    """17,544 ratios on 57 tasks: what a label's cells have in common is kept once."""
+    many = suite(tasks=[f"ponds_{number}" for number in range(57)])
+    tracemalloc.start()
+    start = time.perf_counter()
+    one = grid(product(settings(many), train_ratios=tuple(range(1, 17_545))))
+    parts = groups(one)
+    total(parts)
+    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (len(one), len(parts)) == (1_000_008, 17_544)
+    assert seconds < 10
+    assert peak < 200_000_000
