@@ -116,6 +116,7 @@ def _build_parser() -> argparse.ArgumentParser:
     aggregate.add_argument(
         "--metrics", metavar="REGEX", help="take these keys of metrics.jsonl too, '' for none any more"
     )
+    aggregate.add_argument("--ray", metavar="ADDRESS", help="spread the reading over a running Ray cluster")
     aggregate.add_argument("--explain", metavar="RUN", help="then tell what of one run was kept and dropped, and why")
     aggregate.add_argument("--json", action="store_true", help="print one JSON object")
     aggregate.set_defaults(handler=_aggregate)

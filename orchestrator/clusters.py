@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from orchestrator.cluster import Cluster
 from orchestrator.local_head import LocalHead, prepare_environ
@@ -9,6 +10,9 @@ from orchestrator.process_cluster import ProcessCluster
 from sweeps.errors import ClusterError
 from sweeps.layout import SweepRoot
 from sweeps.settings import ClusterSettings
+
+if TYPE_CHECKING:
+    from aggregation.spread import Spread
 
 
 def cluster_of(settings: ClusterSettings) -> Cluster:
@@ -60,6 +64,19 @@ def host_detached(settings: ClusterSettings, words: Sequence[str], root: SweepRo
 
     ray_cluster.join(settings.address)
     ray_cluster.host_orchestrator(words, root, namespace=settings.namespace)
+
+
+def reading_spread(address: str) -> "Spread":
+    """Reads logs on a running Ray cluster.
+
+    Raises:
+        ClusterError: it cannot be joined.
+    """
+    _prepare(ClusterSettings(backend="ray", address=address))
+    from orchestrator import ray_cluster
+
+    ray_cluster.join(address)
+    return ray_cluster.read_spread()
 
 
 def _prepare(settings: ClusterSettings) -> None:

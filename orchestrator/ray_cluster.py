@@ -20,9 +20,11 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import (
@@ -48,6 +50,10 @@ from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import ClusterError
 from sweeps.files import read_records
 from sweeps.layout import RunDir, SweepRoot
+
+if TYPE_CHECKING:
+    # Every worker imports this file: it shall not bring Arrow along.
+    from aggregation.spread import Batch, Readings, Spread
 
 log = logging.getLogger(__name__)
 
@@ -151,13 +157,16 @@ class LeaseRegistry:
     def forget(self, attempt: str) -> None:
         self._book.forget(attempt)
 
+    def revoke_if_older(self, attempt: str, limit_s: float) -> bool:
+        """Give an attempt up if its last grant is older than that; in one step, so that no renewal comes between."""
+        is_older = self._book.age_s(attempt, clock.monotonic()) > limit_s
+        if is_older:
+            self._book.revoke(attempt)
+        return is_older
+
     def is_known(self, attempt: str) -> bool:
         """Whether the attempt was ever granted a lease, as far as this book goes back."""
         return attempt in self._book.grants
-
-    def age_s(self, attempt: str) -> float:
-        """Seconds since the attempt can last have been granted a lease."""
-        return self._book.age_s(attempt, clock.monotonic())
 
 
 class OrchestratorActor:
@@ -465,19 +474,17 @@ class RayCluster:
             return False
 
     def _is_over_by_lease(self, flight: _Flight) -> bool:
-        """Whether the attempt's lease must have run out."""
+        """Whether the attempt's lease must have run out; then it is given up."""
         limit_s = self._lease_s + margin_s(self._lease_s)
-        return self._age_s(_lease_of(flight.key, flight.attempt)) > limit_s
-
-    def _age_s(self, lease: str) -> float:
         try:
-            return float(ray.get(self._registry.age_s.remote(lease), timeout=5.0))
+            call = self._registry.revoke_if_older.remote(_lease_of(flight.key, flight.attempt), limit_s)
+            return bool(ray.get(call, timeout=5.0))
         except ActorDiedError:
             # Its head died; the new book counts every lease from its own start.
             self._registry = self._find_registry()
-            return 0.0
+            return False
         except RayError:
-            return 0.0
+            return False
 
     def _report_end(self, key: RunKey, attempt: int, outcome: Outcome, cause: str) -> None:
         self._pending.append(AttemptEnded(at=clock.now(), key=key, attempt=attempt, outcome=outcome, cause=cause))
@@ -553,6 +560,26 @@ def host_orchestrator(words: Sequence[str], root: SweepRoot, *, namespace: str) 
         num_cpus=0,
         scheduling_strategy=strategy,
     ).remote(list(words), root, str(ray.get_runtime_context().gcs_address))
+
+
+def read_spread(ahead: int | None = None) -> "Spread":
+    """Reads logs as Ray tasks on the cluster that this process has joined, where their folders must be reachable.
+
+    Args:
+        ahead: batches in flight at most; None for two for each CPU.
+    """
+    most = ahead or max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
+
+    def spread(function: "Callable[[Batch], Readings]", batches: "Iterable[Batch]") -> "Iterator[Readings]":
+        task = ray.remote(num_cpus=1, max_retries=3)(function)
+        remaining = iter(batches)
+        waiting = deque(task.remote(batch) for batch in islice(remaining, most))
+        while waiting:
+            readings = ray.get(waiting.popleft())
+            waiting.extend(task.remote(batch) for batch in islice(remaining, 1))
+            yield readings
+
+    return spread
 
 
 def serve_head(*, cpus: float | None, gpus: float | None) -> str:

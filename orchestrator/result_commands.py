@@ -14,6 +14,7 @@ from aggregation.explanation import Explanation, explain
 from aggregation.plots import plot as draw_plot
 from aggregation.reference_runs import import_files
 from aggregation.score_files import export as write_score_files
+from orchestrator.clusters import reading_spread
 from orchestrator.consoles import console_for
 from orchestrator.results import print_score_files, print_summary
 from sweeps.errors import ConfigError
@@ -30,6 +31,7 @@ def aggregate(arguments: argparse.Namespace) -> int:
             suite=arguments.suite,
             metrics=arguments.metrics,
             progress=progress.update,
+            spread=None if arguments.ray is None else reading_spread(arguments.ray),
         )
     explanation = None if arguments.explain is None else explain(Path(summary.store), arguments.explain)
     if arguments.json:
@@ -37,13 +39,6 @@ def aggregate(arguments: argparse.Namespace) -> int:
         return 0
     console = console_for(sys.stdout)
     print_summary(console, summary)
-    if summary.metrics is not None:
-        console.print(
-            f"metrics      {summary.store}/metrics: {summary.metric_rows:,} values of {summary.metrics}",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
     if explanation is not None:
         print_explanation(console, explanation)
     return 0

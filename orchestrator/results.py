@@ -88,6 +88,13 @@ def print_summary(console: Console, summary: Summary) -> None:
         for file in summary.faulty_files[:5]:
             kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(file.kinds.items()))
             console.print(f"             {file.path}: {kinds}", soft_wrap=True, highlight=False, markup=False)
+    if summary.metrics is not None:
+        console.print(
+            f"metrics      {summary.store}/metrics: {summary.metric_rows:,} values of {summary.metrics}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
     for reason in summary.unusable[:10]:
         console.print(f"left out     {reason}", soft_wrap=True, highlight=False, markup=False)
     if len(summary.unusable) > 10:

@@ -1,0 +1,54 @@
+"""Reading logs on a real Ray cluster."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aggregation.collect import collect
+from orchestrator import ray_cluster
+from orchestrator.local_head import LocalHead
+
+
+@pytest.fixture
+def head() -> Iterator[LocalHead]:
+    """A cluster of one node, which this process has joined."""
+    head = LocalHead(f"reading{os.getpid()}", cpus=2.0, gpus=0.0, namespace="dreamsweep-test")
+    ray_cluster.join(head.address())
+    try:
+        yield head
+    finally:
+        ray_cluster.ray.shutdown()
+        head.stop()
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # Ray leaves its sockets to the garbage collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:.*accelerator visible devices env var.*:FutureWarning")
+@pytest.mark.usefixtures("head")
+def test_a_cluster_reads_the_same_store_byte_for_byte(tmp_path: Path) -> None:
+    """Whoever reads, the dataset's files are the same."""
+    logs = tmp_path / "logs"
+    for task in ("dmc_walker_walk", "dmc_cheetah_run"):
+        for seed in range(4):
+            folder = logs / task / "dreamerv3" / str(seed)
+            folder.mkdir(parents=True)
+            lines = [json.dumps({"step": step, "episode/score": step / 7 + seed}) for step in range(1, 2000, 3)]
+            (folder / "scores.jsonl").write_text("\n".join(lines) + '\n{"step": 5, "epi', encoding="utf-8")
+
+    here = collect([logs], tmp_path / "here", suite="dmc_proprio")
+    there = collect([logs], tmp_path / "there", suite="dmc_proprio", spread=ray_cluster.read_spread(2))
+
+    assert {**there.to_json(), "store": ""} == {**here.to_json(), "store": ""}
+    assert _files(tmp_path / "there" / "scores") == _files(tmp_path / "here" / "scores")
+    assert here.rows == 8 * 667
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    folder = folder.resolve()
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.parquet")}
+    assert len(files) == 2, sorted(files)
+    return files
