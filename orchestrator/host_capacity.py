@@ -17,7 +17,13 @@ def capacity_of(settings: SweepSettings) -> Capacity:
     told = None if cluster.gpu_memory_gb is None else int(cluster.gpu_memory_gb * _GIB)
     disk = _free_bytes(Path(settings.root).expanduser())
     if cluster.backend == "ray":
-        return Capacity(cpus=cluster.cpus, gpus=cluster.gpus, disk_bytes=disk, gpu_memory_bytes=told)
+        return Capacity(
+            cpus=cluster.cpus,
+            gpus=cluster.gpus,
+            disk_bytes=disk,
+            gpu_memory_bytes=told,
+            gpu_compute_capability=cluster.gpu_compute_capability,
+        )
     gpus = _gpus() if cluster.gpus is None else cluster.gpus
     return Capacity(
         cpus=cluster.cpus or float(os.cpu_count() or 1),
@@ -25,6 +31,7 @@ def capacity_of(settings: SweepSettings) -> Capacity:
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         disk_bytes=disk,
         gpu_memory_bytes=told or (_gpu_memory_bytes() if gpus else None),
+        gpu_compute_capability=cluster.gpu_compute_capability or (_least("compute_cap") if gpus else None),
     )
 
 
@@ -35,10 +42,16 @@ def _gpus() -> float:
 
 def _gpu_memory_bytes() -> int | None:
     """Memory of the smallest GPU of this host; None where its driver does not say."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    mebibytes = _least("memory.total")
+    return None if mebibytes is None else int(mebibytes) * 2**20
+
+
+def _least(figure: str) -> float | None:
+    """The least value of a figure over this host's GPUs; None where their driver does not say."""
+    command = ["nvidia-smi", f"--query-gpu={figure}", "--format=csv,noheader,nounits"]
     try:
         printed = subprocess.run(command, capture_output=True, check=True, text=True, timeout=5).stdout
-        return min(int(line) for line in printed.splitlines()) * 2**20
+        return min(float(line) for line in printed.splitlines())
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
 

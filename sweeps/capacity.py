@@ -18,6 +18,8 @@ class Capacity:
     disk_bytes: int | None = None
     #: Of one GPU.
     gpu_memory_bytes: int | None = None
+    #: NVIDIA's number for the generation of the oldest GPU: 8.0 is the first that computes bfloat16.
+    gpu_compute_capability: float | None = None
 
     def runs_at_once(self, resources: Resources, runs: int, max_concurrent: int | None) -> int | None:
         """How many runs fit side by side; None where that is not known."""

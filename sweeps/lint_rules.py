@@ -242,6 +242,20 @@ def slow_on_cpu(case: Case) -> Advice | None:
     return None
 
 
+def float_type_of_gpu(case: Case) -> Advice | None:
+    """A float type that the GPU's generation does not have."""
+    there = case.capacity.gpu_compute_capability
+    if there is None or there >= 8.0 or not case.spec.resources.gpus:
+        return None
+    if case.options.get("jax.compute_dtype") != "bfloat16":
+        return None
+    return Advice(
+        f"bfloat16 on a GPU of compute capability {there:g}: GPUs before 8.0 (Ampere) do not compute it.",
+        "NVIDIA's table of compute capabilities",
+        "Set flags.jax.compute_dtype=float32 (float16 lacks the range), or take a newer GPU.",
+    )
+
+
 def no_gpu_held(case: Case) -> Advice | None:
     """A trainer told to use a GPU that its attempts do not hold."""
     if case.settings.trainer.get("platform") != "cuda" or case.spec.resources.gpus:
@@ -348,6 +362,7 @@ RULES: tuple[Callable[[Case], Advice | None], ...] = (
     batch_beyond_replay,
     caveat,
     environments,
+    float_type_of_gpu,
     no_gpu_held,
     gpu_memory,
     slow_on_cpu,

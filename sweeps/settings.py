@@ -149,6 +149,8 @@ class ClusterSettings(Settings):
     gpus: NonNegativeFloat | None = None
     #: Memory of one GPU, for the plan's warnings; null where it is not known.
     gpu_memory_gb: PositiveFloat | None = None
+    #: NVIDIA's compute capability of the oldest GPU, for the same; null where it is not known.
+    gpu_compute_capability: PositiveFloat | None = None
     #: Ray namespace in which attempts are named.
     namespace: str = "dreamsweep"
     #: Seconds between two looks at a running attempt.

@@ -174,6 +174,14 @@ def test_a_cpu_is_no_place_for_a_large_model_or_bfloat16() -> None:
     assert "slow_on_cpu" not in cautions(product(gpu(flags={**small, "jax.compute_dtype": "float32"}, **cpu)))
 
 
+def test_an_old_gpu_lacks_bfloat16() -> None:
+    """GPUs before compute capability 8.0 do not compute the official default type."""
+    assert "float_type_of_gpu" in cautions(product(gpu()), gpu_compute_capability=7.5)
+    assert "float_type_of_gpu" not in cautions(product(gpu()), gpu_compute_capability=8.0)
+    in_float32 = gpu(flags={"jax.compute_dtype": "float32"})
+    assert "float_type_of_gpu" not in cautions(product(in_float32), gpu_compute_capability=7.5)
+
+
 def test_a_gpu_that_nobody_holds_is_warned_about() -> None:
     """Ray hides GPUs from attempts that did not ask for one."""
     lost = gpu(trainer={"adapter": "dreamerv3", "platform": "cuda"}, resources=ResourceSettings())
