@@ -1,5 +1,6 @@
 """How a sweep stands, told from its root alone: the journal, the lock and the logs. No cluster is asked."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from orchestrator.root import read_spec
 from orchestrator.states import IN_FLIGHT, Run, SweepState
 from orchestrator.tail import last_score
 from orchestrator.trainers.registry import trainer_of
-from sweeps.errors import RootError
+from sweeps.errors import DreamsweepError, RootError
 from sweeps.layout import SweepRoot
 
 
@@ -116,11 +117,13 @@ def status_of(root: SweepRoot) -> SweepStatus:
 def _run_status(root: SweepRoot, run: Run) -> RunStatus:
     step = score = budget = None
     if run.state in IN_FLIGHT or run.state in ("paused", "backing_off"):
-        spec = read_spec(root.run_dir(run.key))
-        if spec is not None:
-            budget = spec.schedule.frames
-            log = trainer_of(spec.trainer).score_log
-            step, score = last_score(root.run_dir(run.key).path / log.file, log.step_key, log.score_key)
+        # One run.json that cannot be read, or that another version wrote, must not hide all the others.
+        with contextlib.suppress(DreamsweepError):
+            spec = read_spec(root.run_dir(run.key))
+            if spec is not None:
+                budget = spec.schedule.frames
+                log = trainer_of(spec.trainer).score_log
+                step, score = last_score(root.run_dir(run.key).path / log.file, log.step_key, log.score_key)
     is_bad = run.state in ("failed", "backing_off")
     return RunStatus(
         run=str(run.key),

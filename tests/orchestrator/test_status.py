@@ -403,3 +403,24 @@ def test_attach_as_json(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> Non
 
     assert (code, err) == (3, "")
     assert json.loads(out) == status(capsys, sweep.root.path)
+
+
+def test_a_run_whose_spec_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    """Its progress is not known; its state is."""
+    root = SweepRoot(tmp_path)
+    with Journal(root.journal) as journal:
+        key = RunKey(suite="gym", task="pole", label="plain", seed=0)
+        journal.append(
+            [
+                SweepOpened(at=0.0, sweep_id="s", host="h", pid=1),
+                RunPlanned(at=0.0, key=key, group="plain × gym"),
+                NodeJoined(at=0.0, node="n", cpus=1.0),
+                AttemptStarted(at=1.0, key=key, attempt=1, host="h", pid=2),
+            ]
+        )
+    root.run_dir(key).path.mkdir(parents=True)
+    root.run_dir(key).spec.write_text("{", encoding="utf-8")
+
+    (run,) = status_of(root).runs
+
+    assert (run.state, run.step, run.budget) == ("running", None, None)
