@@ -19,13 +19,13 @@ from orchestrator import clock
 from orchestrator.adopted_run import adopt as take_in
 from orchestrator.adopted_run import newest_checkpoint
 from orchestrator.adoption import Cell, Cells
+from orchestrator.composed_sweep import composed
 from orchestrator.consoles import console_for
 from orchestrator.journal import Journal
 from orchestrator.lock import RootLock
 from orchestrator.root import freeze_config, make_writable, planning_events
 from orchestrator.run_command import launched_specs
 from orchestrator.status import replayed
-from orchestrator.sweep_commands import composed
 from orchestrator.trainers.trainer_configs import read_options
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import ConfigError, DreamsweepError, LogError

@@ -169,7 +169,7 @@ _whole.__name__ = "whole number above 0"  # argparse names it in its message
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from orchestrator.sweep_commands import plan
+    from orchestrator.plan_command import plan
 
     return plan(arguments)
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from orchestrator.clusters import cluster_of
+from orchestrator.composed_sweep import composed, cost_of, probe_root
 from orchestrator.consoles import console_for
 from orchestrator.failures import print_failures
 from orchestrator.launch import Launch
 from orchestrator.plan_table import print_cost
 from orchestrator.run_command import limits_of
-from orchestrator.sweep_commands import composed, cost_of, probe_root
 from sweeps.layout import SweepRoot
 from sweeps.probe import probe_runs
 

@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from orchestrator import clock
 from orchestrator.clusters import cluster_of, host_detached
+from orchestrator.composed_sweep import Sweep, composed
 from orchestrator.consoles import console_for
 from orchestrator.failures import failure_json, print_failures
 from orchestrator.launch import Launch, LaunchResult
@@ -21,7 +22,6 @@ from orchestrator.lock import live_holder
 from orchestrator.plan_table import plan_summary, print_warnings
 from orchestrator.policy import Limits
 from orchestrator.root import make_writable
-from orchestrator.sweep_commands import Sweep, composed
 from orchestrator.tail import LogTail
 from sweeps.contracts import RunSpec
 from sweeps.errors import ClusterError, RootLockedError

@@ -1,39 +1,18 @@
-"""The command `plan`, and the composed sweep that `run` shares with it."""
+"""The command `plan`: what a sweep would do, what looks wrong with it, and what it will cost."""
 
 import argparse
 import gc
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.composed_sweep import Sweep, composed, cost_of
 from orchestrator.consoles import console_for
-from orchestrator.host_capacity import capacity_of
 from orchestrator.plan_diff import past_runs, print_extension
 from orchestrator.plan_table import plan_summary, plan_table, print_cost, print_warnings
-from orchestrator.run_speeds import run_speeds
-from orchestrator.trainers.option_values import program_finder
-from sweeps.capacity import Capacity
-from sweeps.config import SweepConfig, compose_sweep
-from sweeps.contracts import RunSpec
-from sweeps.cost import Cost, cost
 from sweeps.extension import extension
-from sweeps.grid import Grid, grid_of
 from sweeps.layout import SweepRoot
-from sweeps.lint import Caution, lint, refuse
-from sweeps.plan import groups, plan_json
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    config: SweepConfig
-    grid: Grid
-    warnings: tuple[Caution, ...]
-    capacity: Capacity
-
-    @property
-    def specs(self) -> tuple[RunSpec, ...]:
-        return tuple(self.grid)
+from sweeps.plan import plan_json
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -80,28 +59,3 @@ def _preemption_line(sweep: Sweep) -> str:
         f"preemption   costs a run at most {save_every_s} s of training, the time between checkpoints, and a start "
         f"(cluster.save_every_s)"
     )
-
-
-def composed(arguments: argparse.Namespace, *, is_for_launch: bool) -> Sweep:
-    config = compose_sweep(arguments.overrides, arguments.config_dir)
-    grid = grid_of(config.products, program_finder(is_for_launch=is_for_launch), config.rules())
-    capacity = capacity_of(config.first)
-    warnings = lint(grid, capacity)
-    if config.first.strict:
-        refuse(warnings)
-    return Sweep(config, grid, tuple(warnings), capacity)
-
-
-def cost_of(sweep: Sweep) -> Cost:
-    """What a sweep will cost, by its own earlier runs, those of its probe, and those of the roots that it names."""
-    settings = sweep.config.first
-    root = Path(settings.root).expanduser().resolve()
-    others = [Path(other).expanduser() for other in settings.measured_in]
-    return cost(
-        groups(sweep.grid), sweep.capacity, settings.max_concurrent, run_speeds([root, probe_root(root), *others])
-    )
-
-
-def probe_root(root: Path) -> Path:
-    """Where `probe` puts its runs: beside the sweep's own, which they must not be mistaken for."""
-    return root.with_name(f"{root.name}.probe")
