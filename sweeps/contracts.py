@@ -251,13 +251,3 @@ class Attempt:
         known["evidence"] = tuple(known.get("evidence", ()))
         known["repairs"] = tuple(known.get("repairs", ()))
         return cls(**known)
-
-
-@dataclass(frozen=True, slots=True)
-class ScorePoint:
-    """One finished training episode."""
-
-    #: Environment frames, as the trainer logs it (policy steps × action repeat).
-    step: int
-    #: None where the log held NaN or an infinity.
-    score: float | None
