@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -19,6 +21,9 @@ from sweeps.contracts import RunKey
 from sweeps.errors import LogError, UnknownNameError
 
 _COLUMNS = ["run", "step", "score"]
+
+#: Steps, scores and, where they were asked for, episode lengths; each of shape [episodes].
+Columns = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,8 @@ class Episodes:
     steps: NDArray[np.int64]
     #: NaN where the log held no finite number.
     scores: NDArray[np.float64]
+    #: Episode lengths, NaN where the log has none; None where they were not asked for.
+    lengths: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +65,17 @@ class Runs:
         wanted = [partition_folder(key.task, key.label) for key in keys]
         remaining = iter(dict.fromkeys(wanted))
         with ThreadPoolExecutor(1) as pool:
-            ahead = [pool.submit(_partition, self.generation.scores / each) for each in islice(remaining, 1)]
-            folder, held = None, dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]()
+            ahead = [pool.submit(read_partition, self.generation.scores / each) for each in islice(remaining, 1)]
+            folder, held = None, dict[str, Columns]()
             for key, row, place in zip(keys, self.rows, wanted, strict=True):
                 if folder != place:
                     folder, held = place, {}  # let go of the last one before the next is taken
                     held = ahead.pop().result()
-                    ahead = [pool.submit(_partition, self.generation.scores / each) for each in islice(remaining, 1)]
+                    ahead = [
+                        pool.submit(read_partition, self.generation.scores / each) for each in islice(remaining, 1)
+                    ]
                 if str(key) in held:
-                    steps, scores = held.pop(str(key))
+                    steps, scores = held.pop(str(key))[:2]
                     ratio = row["train_ratio"]
                     yield Episodes(key, str(row["method"]), ratio if isinstance(ratio, float) else None, steps, scores)
 
@@ -100,32 +109,37 @@ def open_runs(
     return Runs(generation, rows)
 
 
-def _partition(folder: Path) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Steps and scores by run."""
-    pieces: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
+def read_partition(folder: Path, *, with_lengths: bool = False) -> dict[str, Columns]:
+    """Steps, scores and, if wanted, lengths of every run of a partition, in the order of their steps.
+
+    Args:
+        folder: `task=<task>/label=<label>` of a dataset; one that does not exist holds no run.
+        with_lengths: Read the episode lengths too.
+    """
+    names = [*_COLUMNS, "length"] if with_lengths else _COLUMNS
+    pieces: dict[str, list[Columns]] = {}
     for path in sorted(folder.glob("part-*.parquet")):
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1 << 20, columns=_COLUMNS):
+            for batch in file.iter_batches(batch_size=1 << 20, columns=names):
                 runs = batch.column("run")
                 index = numbers_of(runs.indices)
-                steps, scores = numbers_of(batch.column("step")), numbers_of(batch.column("score"))
+                columns = [numbers_of(batch.column("step")), numbers_of(batch.column("score"))]
+                if with_lengths:
+                    columns.append(numbers_of(batch.column("length").cast(pa.float64())))
                 edges = [0, *(np.flatnonzero(index[1:] != index[:-1]) + 1).tolist(), len(index)]
-                names = runs.dictionary.to_pylist()
+                keys = runs.dictionary.to_pylist()
                 for first, last in itertools.pairwise(edges):
                     if last > first:
-                        pieces.setdefault(names[index[first]], []).append((steps[first:last], scores[first:last]))
+                        rows = tuple(column[first:last] for column in columns)
+                        pieces.setdefault(keys[index[first]], []).append(rows)
     return {run: _joined(parts) for run, parts in pieces.items()}
 
 
-def _joined(
-    parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _joined(parts: list[Columns]) -> Columns:
     """The pieces of one run, in the order of its steps."""
-    if len(parts) == 1:
-        steps, scores = parts[0]
-    else:
-        steps, scores = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    columns = parts[0] if len(parts) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    steps = columns[0]
     if (steps[1:] >= steps[:-1]).all():
-        return steps, scores
+        return columns
     order = np.argsort(steps, kind="stable")
-    return steps[order], scores[order]
+    return tuple(column[order] for column in columns)

@@ -25,7 +25,7 @@ from sweeps.cell_rules import CellRules, Rule
 from sweeps.contracts import Option, Scalar
 from sweeps.errors import ConfigError, GridError, UnknownNameError
 from sweeps.grid import Product
-from sweeps.settings import SweepSettings, checked, flat_options
+from sweeps.settings import Suite, SweepSettings, checked, flat_options
 
 AXES = ("suite", "task", "method", "train_ratio", "seed")
 #: Other names of an axis. The paper's replay ratio is the same quantity as the trainer's train_ratio.
@@ -110,6 +110,24 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
         zipped=tuple(tuple(_axis_name(axis) for axis in group) for group in settings[0].zip),
         text=OmegaConf.to_yaml(OmegaConf.create(shown)),
     )
+
+
+def read_suite(name: str, config_dir: Path | None = None) -> Suite | None:
+    """A suite as its config file has it, without composing a sweep; None where no file has that name.
+
+    Args:
+        name: of the suite.
+        config_dir: a user's own config directory, which comes before ours.
+
+    Raises:
+        ConfigError: the file holds no suite.
+    """
+    for folder in (config_dir, conf_dir()):
+        path = None if folder is None else folder / "suite" / f"{name}.yaml"
+        if path is not None and path.is_file():
+            values = read_yaml(path.read_text(encoding="utf-8"))
+            return checked(Suite, {key: value for key, value in values.items() if key != "defaults"}, where=str(path))
+    return None
 
 
 def read_yaml(text: str) -> dict[str, Any]:

@@ -1,0 +1,382 @@
+"""One way to open whatever holds scores: sweep roots, stores, folders of logs and published score files, together.
+
+What holds no dataset is collected into one: a sweep root's own, else a temporary store that is removed afterwards.
+"""
+
+import contextlib
+import shutil
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, Self
+
+from aggregation.bins import RunBins, bins_of
+from aggregation.collect import Progress, collect
+from aggregation.dataset import partition_folder
+from aggregation.episodes import Episodes, read_partition
+from aggregation.planned_runs import PlannedRun, planned_runs
+from aggregation.reference_runs import import_files
+from aggregation.schedules import Schedules
+from aggregation.store import Generation, Store
+from aggregation.tables import read_table
+from sweeps.contracts import RunKey, Schedule
+from sweeps.errors import LogError, UnknownNameError
+from sweeps.layout import SweepRoot
+
+_SCORE_FILES = ("*-*.json.gz", "*-*.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One dataset among those that were opened."""
+
+    #: Short and unique among them: the path's last part, with as many parts before it as it takes.
+    name: str
+    #: As it was given.
+    path: Path
+    #: `root`, `store`, `logs` or `score_file`.
+    kind: str
+    generation: Generation = field(repr=False)
+    schedules: Schedules = field(repr=False)
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether the source tells which runs there are to be, and not only which there are."""
+        return self.kind == "root" and SweepRoot(self.path).journal.exists()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """One run of a source, with what is known of it beside its scores."""
+
+    source: Source = field(repr=False)
+    key: RunKey
+    #: As it is shown: that of the key, with the source's name where two sources have runs of one suite and label.
+    label: str
+    method: str
+    train_ratio: float | None
+    #: As in runs.parquet; `planned` or `cancelled` where no attempt began.
+    state: str
+    attempts: int = 0
+    #: Episodes in the dataset.
+    rows: int = 0
+    #: Superseded by a later attempt.
+    dropped: int = 0
+    #: Bad lines.
+    faults: int = 0
+    #: Environment frames.
+    first_step: int | None = None
+    last_step: int | None = None
+    #: Environment frames per second, over all ended attempts.
+    fps: float | None = None
+    gpu_hours: float | None = None
+    #: The run's log, or the score file that it came from; None where there is none yet.
+    path: Path | None = None
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """What turns frames into policy steps and updates; None where neither run.json nor the suite tells."""
+        # A root may have moved since its logs were collected.
+        folders = [SweepRoot(self.source.path).run_dir(self.key).path] if self.source.kind == "root" else []
+        folders += [self.path.parent] if self.path is not None else []
+        return self.source.schedules.of(self.key.suite, self.key.task, self.key.label, folders)
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Suite, task and label as it is shown: what the seeds of one cell share."""
+        return self.key.suite, self.key.task, self.label
+
+
+class Sources:
+    """Runs of one or several datasets. Close it, or use it in `with`, to remove what is temporary."""
+
+    def __init__(self, sources: Sequence[Source], runs: Sequence[RunInfo], temporary: Path | None) -> None:
+        #: In the order given.
+        self.sources = tuple(sources)
+        #: By suite, task, label (ratios as numbers), source and seed; planned ones without any data included.
+        self.runs = tuple(runs)
+        self._remove = weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True) if temporary else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove temporary stores."""
+        if self._remove is not None:
+            self._remove()
+
+    @property
+    def suites(self) -> list[str]:
+        """In the order of the runs."""
+        return list(dict.fromkeys(run.key.suite for run in self.runs))
+
+    def episodes(
+        self, runs: Iterable[RunInfo] | None = None, *, with_lengths: bool = False
+    ) -> Iterator[tuple[RunInfo, Episodes]]:
+        """Every episode of the runs that have any, run by run: one partition in memory, and the next on its way.
+
+        Args:
+            runs: Some of `self.runs`; None for all.
+            with_lengths: Read the episode lengths too.
+        """
+        having = [run for run in (self.runs if runs is None else runs) if run.rows]
+        groups = [(place, list(group)) for place, group in groupby(having, key=_partition_of)]
+        remaining = iter(groups)
+
+        def read(place: tuple[str, Path]) -> dict[str, tuple[Any, ...]]:
+            return read_partition(place[1], with_lengths=with_lengths)
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = [pool.submit(read, place) for place, _ in islice(remaining, 1)]
+            for _, group in groups:
+                held = ahead.pop().result()
+                ahead = [pool.submit(read, place) for place, _ in islice(remaining, 1)]
+                for run in group:
+                    columns = held.pop(str(run.key), None)
+                    if columns is not None:
+                        yield run, Episodes(run.key, run.method, run.train_ratio, *columns)
+
+    def bins(self, runs: Iterable[RunInfo] | None = None) -> Iterator[tuple[RunInfo, RunBins]]:
+        """The scores of the runs that have any, in fine bins: enough for any picture, and quick for any count of runs.
+
+        Args:
+            runs: Some of `self.runs`; None for all.
+        """
+        for run, episodes in self.episodes(runs, with_lengths=True):
+            yield run, bins_of(episodes.steps, episodes.scores, episodes.lengths)
+
+
+def open_sources(
+    paths: Sequence[Path],
+    *,
+    suites: Collection[str] | None = None,
+    tasks: Collection[str] | None = None,
+    labels: Collection[str] | None = None,
+    suite: str | None = None,
+    store: Path | None = None,
+    config_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> Sources:
+    """Open sweep roots, stores, folders of DreamerV3 logs, score files and folders of score files, in any mix.
+
+    Args:
+        paths: What to open.
+        suites: Only runs of these.
+        tasks: Only runs of these.
+        labels: Only runs of these, named as they are shown or as they are in their source.
+        suite: The suite of folders that dreamsweep did not launch; None to tell it from each folder.
+        store: Where to keep what is collected from logs and score files; None for a temporary place.
+        config_dir: A user's own config directory, whose suites count beside ours.
+        progress: Called now and then with the bytes read and the bytes to read of one folder.
+
+    Raises:
+        LogError: a path is missing, or holds neither a dataset nor logs nor score files.
+        UnknownNameError: a suite, task or label that no run has.
+    """
+    given = list(dict.fromkeys(path.expanduser().absolute() for path in paths))
+    # Two paths may lead to one place, such as a root and a link to it.
+    given = list({path.resolve(): path for path in reversed(given)}.values())[::-1]
+    if not given:
+        raise LogError("Nothing was given to open; expected a sweep root, a store, a folder of logs or a score file.")
+    opener = _Opener(suite=suite, store=store, config_dir=config_dir, progress=progress, is_one=len(given) == 1)
+    with contextlib.ExitStack() as undo:
+        undo.callback(opener.abandon)
+        sources = [opener.source(path, name) for path, name in zip(given, _names(given), strict=True)]
+        runs = _ordered(_shown([run for source in sources for run in _runs(source)]))
+        runs = _selected(runs, {"suite": suites, "task": tasks, "label": labels})
+        undo.pop_all()
+    return Sources(sources, runs, opener.temporary)
+
+
+class _Opener:
+    """Finds or makes the dataset behind each path."""
+
+    def __init__(
+        self, *, suite: str | None, store: Path | None, config_dir: Path | None, progress: Progress | None, is_one: bool
+    ) -> None:
+        self._suite = suite
+        self._store = store.expanduser().absolute() if store is not None else None
+        self._config_dir = config_dir
+        self._progress = progress
+        self._is_one = is_one
+        #: A folder that is to be removed in the end; None where none was needed.
+        self.temporary: Path | None = None
+
+    def abandon(self) -> None:
+        if self.temporary is not None:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+
+    def source(self, path: Path, name: str) -> Source:
+        kind, generation = self._generation(path, name)
+        return Source(name, path, kind, generation, Schedules(self._config_dir))
+
+    def _generation(self, path: Path, name: str) -> tuple[str, Generation]:
+        if not path.exists():
+            raise LogError(
+                f"{path} does not exist; expected a sweep root, a store, a folder of logs or a score file. "
+                f"Check the path."
+            )
+        root = SweepRoot(path)
+        is_root = root.config.exists() or root.journal.exists()
+        generation = Store(path).current() if path.is_dir() else None
+        if generation is not None:
+            return "root" if is_root else "store", generation
+        files = [path] if path.is_file() else _score_files(path)
+        if is_root:
+            return "root", self._collected(path, name, suite=None)
+        if files:
+            place = self._place(name)
+            import_files(files, place)
+            return "score_file", _current(place)
+        return "logs", self._collected(path, name, suite=self._suite)
+
+    def _collected(self, path: Path, name: str, *, suite: str | None) -> Generation:
+        """The dataset of a folder of logs; that of a sweep root goes where every command expects it."""
+        root = SweepRoot(path)
+        place = path if root.config.exists() and _is_writable(path) else self._place(name)
+        collect([path], place, suite=suite, progress=self._progress)
+        return _current(place)
+
+    def _place(self, name: str) -> Path:
+        if self._store is not None:
+            return self._store if self._is_one else self._store / name.replace("/", "_")
+        if self.temporary is None:
+            self.temporary = Path(tempfile.mkdtemp(prefix="dreamsweep-"))
+        return self.temporary / name.replace("/", "_")
+
+
+def _current(place: Path) -> Generation:
+    generation = Store(place).current()
+    assert generation is not None, place
+    return generation
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _score_files(folder: Path) -> list[Path]:
+    """Score files that lie in a folder itself; the same in both forms counts once."""
+    found = {path.name.removesuffix(".gz"): path for pattern in _SCORE_FILES for path in folder.glob(pattern)}
+    return [found[name] for name in sorted(found)]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """A short name for each path: its last part, with parents where that is needed to tell them apart."""
+    parts = [_name_parts(path) for path in paths]
+    depths = [1] * len(paths)
+    while True:
+        names = ["/".join(each[-depth:]) for each, depth in zip(parts, depths, strict=True)]
+        counts = Counter(names)
+        longer = [
+            min(depth + (counts[name] > 1), len(each)) for name, depth, each in zip(names, depths, parts, strict=True)
+        ]
+        if longer == depths:
+            return names
+        depths = longer
+
+
+def _name_parts(path: Path) -> list[str]:
+    name = path.name
+    if path.is_file():
+        name = name.removesuffix(".gz").removesuffix(".json")
+    return [part for part in (*path.parent.parts, name) if part != path.anchor] or [str(path)]
+
+
+def _runs(source: Source) -> Iterator[RunInfo]:
+    """The runs of a dataset, and those that are planned beside them."""
+    held = set()
+    ratios: dict[tuple[str, str], float] = {}
+    for row in read_table(source.generation.runs_table).to_pylist():
+        key = RunKey(suite=row["suite"], task=row["task"], label=row["label"], seed=row["seed"])
+        held.add(key)
+        if row["train_ratio"] is not None:
+            ratios[key.suite, key.label] = row["train_ratio"]
+        yield RunInfo(
+            source=source,
+            key=key,
+            label=key.label,
+            path=Path(row["path"]),
+            **{name: row[name] for name in _FROM_ROW},
+        )
+    planned = planned_runs(SweepRoot(source.path).journal) if source.kind == "root" else []
+    for run in planned:
+        if run.key not in held:
+            yield _planned(source, run, ratios.get((run.key.suite, run.key.label)))
+
+
+_FROM_ROW = (
+    "method",
+    "train_ratio",
+    "state",
+    "attempts",
+    "rows",
+    "dropped",
+    "faults",
+    "first_step",
+    "last_step",
+    "fps",
+    "gpu_hours",
+)
+
+
+def _planned(source: Source, run: PlannedRun, sibling_ratio: float | None) -> RunInfo:
+    ratio = sibling_ratio if run.train_ratio is None else run.train_ratio
+    return RunInfo(
+        source=source, key=run.key, label=run.key.label, method=run.method, train_ratio=ratio, state=run.state
+    )
+
+
+def _shown(runs: Sequence[RunInfo]) -> list[RunInfo]:
+    """The runs with labels that tell sources apart where two have the same suite and label."""
+    homes: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        homes.setdefault((run.key.suite, run.key.label), set()).add(run.source.name)
+    return [
+        replace(run, label=f"{run.key.label} ({run.source.name})")
+        if len(homes[run.key.suite, run.key.label]) > 1
+        else run
+        for run in runs
+    ]
+
+
+def _ordered(runs: Iterable[RunInfo]) -> list[RunInfo]:
+    return sorted(runs, key=lambda run: (run.key.suite, run.key.task, *label_order(run), run.source.name, run.key.seed))
+
+
+def label_order(run: RunInfo) -> tuple[str, float, str]:
+    """By method, then by ratio as a number, then by name."""
+    return run.method, -1.0 if run.train_ratio is None else run.train_ratio, run.label
+
+
+def _selected(runs: list[RunInfo], wanted: dict[str, Collection[str] | None]) -> list[RunInfo]:
+    for kind, names in wanted.items():
+        allowed = {name for run in runs for name in _called(run, kind)}
+        for name in names or ():
+            if name not in allowed:
+                raise UnknownNameError(kind, name, allowed)
+        if names:
+            runs = [run for run in runs if not _called(run, kind).isdisjoint(names)]
+    return runs
+
+
+def _called(run: RunInfo, kind: str) -> set[str]:
+    if kind == "label":
+        return {run.label, run.key.label}
+    return {run.key.suite if kind == "suite" else run.key.task}
+
+
+def _partition_of(run: RunInfo) -> tuple[str, Path]:
+    return run.key.suite, run.source.generation.scores / partition_folder(run.key.task, run.key.label)
