@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test unit check fix bench chaos fuzz install trainer clean
+.PHONY: quickstart test unit check fix bench chaos fuzz oracle install trainer clean
 
 quickstart: trainer  ## train a small replay-ratio ablation and draw it
 	$(BIN)/dreamsweep run experiment=quickstart
@@ -33,6 +33,13 @@ chaos: install  ## kill things at random under a sweep on several raylets, 200 t
 fuzz: install  ## a million mutated log lines through the reader
 	PYTHONPATH=. $(BIN)/python tests/aggregation/fuzz_reader.py 1000000
 
+oracle: .venv-oracle/.installed  ## our statistics beside rliable's, which lives in a virtual environment of its own
+	PYTHONPATH=. .venv-oracle/bin/python tests/aggregation/oracle_rliable.py
+.venv-oracle/.installed: constraints-oracle.txt
+	$(PYTHON) -m venv .venv-oracle
+	.venv-oracle/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-oracle.txt rliable
+	@touch $@
+
 install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -45,5 +52,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 trainer: install
 	$(BIN)/dreamsweep trainer install
 
-clean:  ## remove the virtual environment and all caches; results/ stays
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove the virtual environments and all caches; results/ stays
+	rm -rf $(VENV) .venv-oracle .pytest_cache .mypy_cache .ruff_cache .hypothesis
