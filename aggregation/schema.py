@@ -116,3 +116,22 @@ FAULTS = pa.schema(
         ("excerpt", pa.string()),
     ]
 )
+
+#: One row per bin of a run, empty ones within its span included (bins.py). NaN stands in place of null.
+BINS = pa.schema(
+    [
+        pa.field("suite", _WORD, nullable=False),
+        pa.field("task", _WORD, nullable=False),
+        pa.field("label", _WORD, nullable=False),
+        pa.field("seed", pa.int32(), nullable=False),
+        pa.field("bin", pa.int32(), nullable=False),  # counted from 0
+        pa.field(
+            "width", pa.int64(), nullable=False
+        ),  # environment frames: the bin is [bin * width, (bin + 1) * width)
+        pa.field("count", pa.int32(), nullable=False),  # finite scores
+        pa.field("mean", pa.float64(), nullable=False),
+        pa.field("low", pa.float64(), nullable=False),
+        pa.field("high", pa.float64(), nullable=False),
+        pa.field("length", pa.float64(), nullable=False),  # mean episode length
+    ]
+)

@@ -15,7 +15,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Self
 
-from aggregation.bins import RunBins, bins_of
+from aggregation.bin_cache import BinCache
+from aggregation.bins import RunBins
 from aggregation.collect import Progress, collect
 from aggregation.dataset import partition_folder
 from aggregation.episodes import Episodes, read_partition
@@ -41,8 +42,15 @@ class Source:
     path: Path
     #: `root`, `store`, `logs` or `score_file`.
     kind: str
-    generation: Generation = field(repr=False)
+    #: Where its dataset lies.
+    store: Path
     schedules: Schedules = field(repr=False)
+    _opened: Generation = field(repr=False)
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that was opened; the present one where later collections have removed that."""
+        return self._opened if self._opened.path.exists() else current_generation(self.store)
 
     @property
     def has_plan(self) -> bool:
@@ -95,12 +103,22 @@ class RunInfo:
 class Sources:
     """Runs of one or several datasets. Close it, or use it in `with`, to remove what is temporary."""
 
-    def __init__(self, sources: Sequence[Source], runs: Sequence[RunInfo], temporary: Path | None) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        runs: Sequence[RunInfo],
+        *,
+        temporary: Path | None = None,
+        binning: Progress | None = None,
+    ) -> None:
         #: In the order given.
         self.sources = tuple(sources)
         #: By suite, task, label (ratios as numbers), source and seed; planned ones without any data included.
         self.runs = tuple(runs)
+        self._folder = temporary
         self._remove = weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True) if temporary else None
+        self._binning = binning
+        self._caches: dict[str, BinCache] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -144,14 +162,49 @@ class Sources:
                     if columns is not None:
                         yield run, Episodes(run.key, run.method, run.train_ratio, *columns)
 
-    def bins(self, runs: Iterable[RunInfo] | None = None) -> Iterator[tuple[RunInfo, RunBins]]:
+    def bins(
+        self, runs: Iterable[RunInfo] | None = None, *, with_lengths: bool = False
+    ) -> Iterator[tuple[RunInfo, RunBins]]:
         """The scores of the runs that have any, in fine bins: enough for any picture, and quick for any count of runs.
+
+        They come from a cache beside the dataset, which is first brought up to date.
 
         Args:
             runs: Some of `self.runs`; None for all.
+            with_lengths: The mean episode lengths too.
         """
-        for run, episodes in self.episodes(runs, with_lengths=True):
-            yield run, bins_of(episodes.steps, episodes.scores, episodes.lengths)
+        having = [run for run in (self.runs if runs is None else runs) if run.rows]
+        by_source: dict[str, list[RunInfo]] = {}
+        for run in having:
+            by_source.setdefault(run.source.name, []).append(run)
+        held = {
+            name: self._cache(group[0].source).bins([str(run.key) for run in group], with_lengths=with_lengths)
+            for name, group in by_source.items()
+        }
+        for run in having:
+            bins = next(held[run.source.name])
+            if bins is not None:
+                yield run, bins
+
+    def _cache(self, source: Source) -> BinCache:
+        """The cache of a source's bins, up to date; in a temporary place where the store cannot be written."""
+        if source.name not in self._caches:
+            cache = BinCache(source.generation)
+            try:
+                cache.update(self._binning)
+            except OSError:
+                cache = BinCache(source.generation, self._temporary() / "bins" / source.name.replace("/", "_"))
+                cache.update(self._binning)
+            self._caches[source.name] = cache
+        return self._caches[source.name]
+
+    def _temporary(self) -> Path:
+        if self._remove is None:
+            folder = Path(tempfile.mkdtemp(prefix="dreamsweep-"))
+            self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._folder = folder
+        assert self._folder is not None
+        return self._folder
 
 
 def open_sources(
@@ -164,6 +217,7 @@ def open_sources(
     store: Path | None = None,
     config_dir: Path | None = None,
     progress: Progress | None = None,
+    binning: Progress | None = None,
 ) -> Sources:
     """Open sweep roots, stores, folders of DreamerV3 logs, score files and folders of score files, in any mix.
 
@@ -176,6 +230,7 @@ def open_sources(
         store: Where to keep what is collected from logs and score files; None for a temporary place.
         config_dir: A user's own config directory, whose suites count beside ours.
         progress: Called now and then with the bytes read and the bytes to read of one folder.
+        binning: Called now and then with the partitions binned and to bin of one dataset, when bins are asked for.
 
     Raises:
         LogError: a path is missing, or holds neither a dataset nor logs nor score files.
@@ -193,7 +248,7 @@ def open_sources(
         runs = _ordered(_shown([run for source in sources for run in _runs(source)]))
         runs = _selected(runs, {"suite": suites, "task": tasks, "label": labels})
         undo.pop_all()
-    return Sources(sources, runs, opener.temporary)
+    return Sources(sources, runs, temporary=opener.temporary, binning=binning)
 
 
 class _Opener:
@@ -215,10 +270,11 @@ class _Opener:
             shutil.rmtree(self.temporary, ignore_errors=True)
 
     def source(self, path: Path, name: str) -> Source:
-        kind, generation = self._generation(path, name)
-        return Source(name, path, kind, generation, Schedules(self._config_dir))
+        kind, store = self._dataset(path, name)
+        return Source(name, path, kind, store, Schedules(self._config_dir), current_generation(store))
 
-    def _generation(self, path: Path, name: str) -> tuple[str, Generation]:
+    def _dataset(self, path: Path, name: str) -> tuple[str, Path]:
+        """What a path is, and where its dataset lies."""
         if not path.exists():
             raise LogError(
                 f"{path} does not exist; expected a sweep root, a store, a folder of logs or a score file. "
@@ -226,24 +282,23 @@ class _Opener:
             )
         root = SweepRoot(path)
         is_root = root.config.exists() or root.journal.exists()
-        generation = Store(path).current() if path.is_dir() else None
-        if generation is not None:
-            return "root" if is_root else "store", generation
+        if path.is_dir() and Store(path).current() is not None:
+            return "root" if is_root else "store", path
         files = [path] if path.is_file() else _score_files(path)
         if is_root:
             return "root", self._collected(path, name, suite=None)
         if files:
             place = self._place(name)
             import_files(files, place)
-            return "score_file", _current(place)
+            return "score_file", place
         return "logs", self._collected(path, name, suite=self._suite)
 
-    def _collected(self, path: Path, name: str, *, suite: str | None) -> Generation:
-        """The dataset of a folder of logs; that of a sweep root goes where every command expects it."""
+    def _collected(self, path: Path, name: str, *, suite: str | None) -> Path:
+        """Collect the dataset of a folder of logs; that of a sweep root goes where every command expects it."""
         root = SweepRoot(path)
         place = path if root.config.exists() and _is_writable(path) else self._place(name)
         collect([path], place, suite=suite, progress=self._progress)
-        return _current(place)
+        return place
 
     def _place(self, name: str) -> Path:
         if self._store is not None:
@@ -253,9 +308,15 @@ class _Opener:
         return self.temporary / name.replace("/", "_")
 
 
-def _current(place: Path) -> Generation:
-    generation = Store(place).current()
-    assert generation is not None, place
+def current_generation(store: Path) -> Generation:
+    """The published generation of a store that has one.
+
+    Raises:
+        LogError: it has none any more.
+    """
+    generation = Store(store).current()
+    if generation is None:
+        raise LogError(f"{store} holds no dataset any more; run `dreamsweep aggregate` on it again.")
     return generation
 
 
