@@ -1,6 +1,7 @@
 """Bootstrap intervals of 26 tasks × 5 runs: ours, and rliable's where `make oracle` has installed it.
 
-The least of three times of ours. rliable takes fewer draws, once, and its time is scaled up: it is proportional to them.
+The least of three times of ours. rliable takes fewer draws, once, and its time is scaled up: it is proportional to
+them.
 
     python -m benchmarks statistics --reps 50000
 """
