@@ -46,7 +46,12 @@ def batch_steps(schedule: Schedule) -> int:
 
 def updates(schedule: Schedule, train_ratio: float) -> int:
     """Gradient updates of an uninterrupted run: `1 + floor((N - S0) * train_ratio / (B * T))`."""
-    span = final_step(schedule) - first_update_step(schedule)
+    return updates_by(schedule, train_ratio, final_step(schedule))
+
+
+def updates_by(schedule: Schedule, train_ratio: float, policy_step: int) -> int:
+    """Gradient updates that an uninterrupted run has made once it has taken so many policy steps."""
+    span = policy_step - first_update_step(schedule)
     if span < 0 or train_ratio <= 0:
         return 0
     return 1 + floor(span * train_ratio / batch_steps(schedule))

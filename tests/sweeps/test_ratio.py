@@ -40,6 +40,15 @@ def test_the_first_update_waits_for_replay() -> None:
     assert [ratio.first_update_step(Schedule(steps=1, envs=envs)) for envs in (16, 1)] == [2048, 1088]
 
 
+def test_updates_by_a_step_count_from_the_first_one() -> None:
+    """None before step 1088, the first at it, at ratio 32 the next 32 policy steps later, and all at the end."""
+    schedule = Schedule(steps=2000)
+    counted = [ratio.updates_by(schedule, 32, step) for step in (0, 1087, 1088, 1119, 1120)]
+
+    assert counted == [0, 0, 1, 1, 2]
+    assert ratio.updates_by(schedule, 32, ratio.final_step(schedule)) == ratio.updates(schedule, 32)
+
+
 def test_a_budget_that_never_fills_replay_has_no_update() -> None:
     """Before a batch is there, and without a ratio, nothing trains."""
     assert [ratio.updates(Schedule(steps=1000), 32), ratio.updates(Schedule(steps=10_000), 0)] == [0, 0]
