@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.config import read_suite
 from sweeps.contracts import RunSpec, Schedule
 from sweeps.errors import DreamsweepError
+from sweeps.protocols import read_suite
 from sweeps.settings import Suite
 
 

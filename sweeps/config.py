@@ -25,7 +25,7 @@ from sweeps.cell_rules import CellRules, Rule
 from sweeps.contracts import Option, Scalar
 from sweeps.errors import ConfigError, GridError, UnknownNameError
 from sweeps.grid import Product
-from sweeps.settings import Suite, SweepSettings, checked, flat_options
+from sweeps.settings import SweepSettings, checked, flat_options
 
 AXES = ("suite", "task", "method", "train_ratio", "seed")
 #: Other names of an axis. The paper's replay ratio is the same quantity as the trainer's train_ratio.
@@ -112,22 +112,33 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
     )
 
 
-def read_suite(name: str, config_dir: Path | None = None) -> Suite | None:
-    """A suite as its config file has it, without composing a sweep; None where no file has that name.
+def group_names(group: str, config_dir: Path | None = None) -> list[str]:
+    """The names of a group of the config tree, and of a user's own directory, such as every suite."""
+    return _stems([conf_dir()] if config_dir is None else [conf_dir(), config_dir], group)
+
+
+def read_group(group: str, name: str, config_dir: Path | None = None) -> dict[str, Any]:
+    """The plain values of one file of the config tree, such as `suite/gym.yaml`, as they are written.
 
     Args:
-        name: of the suite.
+        group: The folder.
+        name: The file, without its suffix.
         config_dir: a user's own config directory, which comes before ours.
 
     Raises:
-        ConfigError: the file holds no suite.
+        UnknownNameError: no file has that name.
+        ConfigError: the file holds no mapping.
     """
-    for folder in (config_dir, conf_dir()):
-        path = None if folder is None else folder / "suite" / f"{name}.yaml"
-        if path is not None and path.is_file():
-            values = read_yaml(path.read_text(encoding="utf-8"))
-            return checked(Suite, {key: value for key, value in values.items() if key != "defaults"}, where=str(path))
-    return None
+    names = group_names(group, config_dir)
+    if name not in names:
+        raise UnknownNameError(group, name, names)
+    own = None if config_dir is None else config_dir / group / f"{name}.yaml"
+    path = own if own is not None and own.is_file() else conf_dir() / group / f"{name}.yaml"
+    try:
+        values = read_yaml(path.read_text(encoding="utf-8"))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return {key: value for key, value in values.items() if key != "defaults"}
 
 
 def read_yaml(text: str) -> dict[str, Any]:
@@ -149,6 +160,7 @@ class _Composer:
     """Hydra, initialised for one or several compositions from the same config directories."""
 
     def __init__(self, config_dir: Path | None, lines: Sequence[str]) -> None:
+        self._config_dir = config_dir
         self._dirs = [conf_dir()]
         self._search: list[str] = []
         self._lines = lines
@@ -206,6 +218,11 @@ class _Composer:
         method = config.get("method")
         own = dict(method) if isinstance(method, Mapping) else {}
         trainer, resources = own.get("trainer") or {}, own.get("resources") or {}
+        suite = config.get("suite")
+        if isinstance(suite, Mapping) and isinstance(suite.get("evaluation"), str):
+            name = suite["evaluation"]
+            protocol = {"name": name, **read_group("protocol", name, self._config_dir)}
+            config = {**config, "suite": {**suite, "evaluation": protocol}}
         base = config.get("trainer") or {}
         if trainer and trainer.get("adapter", base.get("adapter")) != base.get("adapter"):
             # Another program: the options meant for the sweep's own would not fit it.
@@ -237,7 +254,7 @@ class _Composer:
             raise UnknownNameError(group, name, options)
 
     def _options(self, group: str) -> list[str]:
-        return sorted({path.stem for folder in self._dirs for path in (folder / group).glob("*.yaml")})
+        return _stems(self._dirs, group)
 
     def _translated(self, error: Exception, lines: Sequence[str]) -> ConfigError:
         """Say in our words what Hydra refused: most often a key that does not exist."""
@@ -252,6 +269,10 @@ class _Composer:
                     return UnknownNameError("key", name, allowed, where=where)
         cause = str(error.__cause__ or error).strip()
         return ConfigError(f"The configuration does not compose: {cause}")
+
+
+def _stems(folders: Sequence[Path], group: str) -> list[str]:
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def _unknown_key(key: str, known: Mapping[str, Any]) -> tuple[str, list[str], str] | None:

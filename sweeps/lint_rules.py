@@ -107,7 +107,7 @@ def far_ratio(case: Case) -> Advice | None:
 def short_budget(case: Case) -> Advice | None:
     """A budget that ends before the published evaluation does."""
     evaluation = case.suite.evaluation
-    if evaluation is None:
+    if evaluation is None or evaluation.frames is None:
         return None
     start, end = evaluation.window or (evaluation.frames, evaluation.frames)
     frames = figures(case.spec).frames

@@ -47,6 +47,8 @@ def _spelled_out(names: object) -> object:
 Steps = Annotated[PositiveInt, BeforeValidator(_whole)]
 Tasks = Annotated[list[str], Field(min_length=1), BeforeValidator(_spelled_out)]
 Axis = Scalar | list[Scalar]
+#: What can be reported over the tasks of a table.
+Aggregate = Literal["mean", "median", "iqm", "optimality_gap", "capped_mean"]
 
 
 class Settings(BaseModel):
@@ -55,22 +57,34 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-class Evaluation(Settings):
-    """How a curve becomes the number of a published table."""
+class Protocol(Settings):
+    """How a curve becomes the number of a table: a file of conf/protocol/, or a suite's own `evaluation`."""
 
-    #: The published budget in environment frames.
-    frames: Steps
-    #: Environment frames from which the final score is averaged, first and last; null where nothing is published.
+    #: That of its file; a suite's own has none.
+    name: str = ""
+    #: The published budget in environment frames; null where nothing is published.
+    frames: Steps | None = None
+    #: Environment frames over which a run's scores are averaged, first and last.
     window: tuple[Annotated[int, BeforeValidator(_whole)], Steps] | None = None
+    #: In place of a window: the last share of the budget, or of what the furthest run reached where there is none.
+    last: Annotated[float, Field(gt=0, le=1)] | None = None
     #: Names the scores that stand for 0 and 1 on each task; null where scores are reported as they are.
     normaliser: str | None = None
+    #: Without a normaliser, the lowest and the highest score that any task can give; null where tasks differ.
+    scores: tuple[float, float] | None = None
     #: What is reported over the tasks, the headline first.
-    aggregate: list[Literal["mean", "median", "capped_mean"]] = Field(default_factory=list)
+    aggregate: list[Aggregate] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _window_has_a_length(self) -> Self:
+    def _parts_agree(self) -> Self:
         if self.window is not None and self.window[0] >= self.window[1]:
             raise ValueError(f"the window must end after it begins, not be {list(self.window)}")
+        if self.window is not None and self.last is not None:
+            raise ValueError("a window and a last share exclude each other; keep one of the two")
+        if self.scores is not None and self.scores[0] >= self.scores[1]:
+            raise ValueError(f"the highest score must lie above the lowest, not be {list(self.scores)}")
+        if self.scores is not None and self.normaliser is not None:
+            raise ValueError("a normaliser and a span of scores exclude each other; keep one of the two")
         return self
 
 
@@ -101,8 +115,8 @@ class Suite(Settings):
     size: str = ""
     #: Height, width and channels of the image in an observation; null where there is none.
     image: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
-    #: How its results are reported; null for a suite that nobody publishes.
-    evaluation: Evaluation | None = None
+    #: How its results are reported, in the files the name of a protocol; null for a suite that nobody publishes.
+    evaluation: Protocol | None = None
     #: What a user should know before launching it; shown as a warning.
     caveat: str = ""
 
