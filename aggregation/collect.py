@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aggregation.discover import Discovery, Unusable, discover
+from aggregation.memory import keep_freed
 from aggregation.record import Fault
 from aggregation.schema import METRIC_ROWS, SCORE_ROWS
 from aggregation.seams import gap_frames
@@ -100,6 +101,7 @@ def collect(
     """
     held = Store(store)
     _check(metrics)
+    keep_freed()
     with held.locked(with_metrics=bool(metrics)):
         collection = Collection(held, suite=suite, metrics=metrics, progress=progress, spread=spread or read_here)
         return collection.run(list(paths))

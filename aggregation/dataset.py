@@ -36,6 +36,8 @@ _SMALL_ROWS = 1 << 16
 _MANY_GROUPS = 24
 #: A partition of more files is written anew as one.
 _MANY_FILES = 32
+#: Values of a column that the Parquet writer encodes in one go.
+_WRITTEN_AT_ONCE = 1 << 16
 _MAGIC = b"PAR1"
 _COPY_BYTES = 1 << 20
 _EMPTY = "empty.parquet"
@@ -203,6 +205,7 @@ class _File:
             use_dictionary=dataset.repeated,
             write_statistics=dataset.sought,
             column_encoding=dataset.encodings,
+            write_batch_size=_WRITTEN_AT_ONCE,
             metadata_collector=self._footers,
         )
         if continues:

@@ -6,6 +6,7 @@ finished run's last line may lack it.
 
 import contextlib
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,10 +18,10 @@ import pyarrow as pa
 
 from aggregation.log_format import LogFormat
 from aggregation.record import Fault, Record, excerpt, flat_records, records_of
-from aggregation.template import Floats, Ints, Lines, Template
+from aggregation.template import Bytes, Floats, Ints, Lines, Template
 
 #: Fits the processor's cache; larger blocks were slower.
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 20
 #: A line beyond this is not held; only flat records in it are looked for.
 LONG_LINE_BYTES = 1 << 24
 #: A record is looked for across the seam of two windows of a long line up to this size.
@@ -84,26 +85,29 @@ def read_log(path: Path, form: LogFormat, *, place: Place, is_over: bool = False
         is_over: Nothing will be appended any more: a torn last line is a fault, where else it may yet become a record.
     """
     reader = BlockReader(form, place)
-    rest = b""
+    # One buffer for all blocks: what a block leaves of its last line moves to the front.
+    buffer, size = bytearray(BLOCK_BYTES), 0
     with _opened(path, place.offset) as file:
-        while chunk := _read(file, reader):
-            end = chunk.rfind(b"\n") + 1
+        while count := _read_into(file, memoryview(buffer)[size:], reader):
+            size += count
+            end = buffer.rfind(b"\n", size - count, size) + 1
             if end:
-                block = rest + chunk[:end] if rest else chunk[:end]
-                rest = chunk[end:]
-                yield reader.block(block)
-            elif len(rest) + len(chunk) <= LONG_LINE_BYTES:
-                rest += chunk
-            else:
-                found, rest = reader.long_line(rest + chunk, file)
+                yield reader.block(memoryview(buffer)[:end])
+                buffer[: size - end] = buffer[end:size]
+                size -= end
+            elif size > LONG_LINE_BYTES:
+                found, rest = reader.long_line(bytes(buffer[:size]), file)
                 yield found
                 if end := rest.rfind(b"\n") + 1:
                     yield reader.block(rest[:end])
-                    rest = rest[end:]
+                size = len(rest) - end
+                buffer = bytearray(rest[end:]).ljust(BLOCK_BYTES)
+            elif size == len(buffer):
+                buffer = buffer.ljust(min(2 * size, LONG_LINE_BYTES + 1))
     yield from reader.broken_archive()
-    place.pending_bytes = len(rest)
-    if rest:
-        yield from reader.tail(rest, is_over=is_over)
+    place.pending_bytes = size
+    if size:
+        yield from reader.tail(bytes(buffer[:size]), is_over=is_over)
 
 
 class BlockReader:
@@ -115,24 +119,24 @@ class BlockReader:
         self.template: Template | None = None
         self.error = ""
 
-    def block(self, block: bytes) -> Block:
+    def block(self, block: Bytes) -> Block:
         """Read complete lines."""
         if self.template is None and self.form.metrics is None:
             self.template = self._sampled(block)
         quick = None if self.template is None else self.template.read(block)
-        count = block.count(b"\n") if quick is None else quick.count
+        count = bytes(block).count(b"\n") if quick is None else quick.count
         if quick is not None and len(quick.index) == count:
             found = Block(quick.starts + self.place.offset, quick.steps, quick.scores, quick.lengths)
         else:
-            found = self._mixed(block, quick, count)
+            found = self._mixed(bytes(block), quick, count)
             if quick is not None and 2 * len(quick.index) < count:
                 self.template = None  # the log has changed its shape: sample again
         self.place.offset += len(block)
         self.place.lines += count
         return found
 
-    def _sampled(self, block: bytes) -> Template | None:
-        for line in block[:_SAMPLE_BYTES].split(b"\n")[:-1]:
+    def _sampled(self, block: Bytes) -> Template | None:
+        for line in bytes(block[:_SAMPLE_BYTES]).split(b"\n")[:-1]:
             records, fault = records_of(line, self.form)
             if fault is None and len(records) == 1 and records[0].position == 0:
                 template = Template.from_line(line, self.form)
@@ -268,12 +272,20 @@ def _opened(path: Path, offset: int) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _read(file: IO[bytes], reader: BlockReader) -> bytes:
-    """The next chunk; nothing at the end, and nothing more where a compressed file breaks off."""
+def _read_into(file: IO[bytes], free: memoryview, reader: BlockReader) -> int:
+    """Read as much as there is room for; nothing at the end, and nothing more where a compressed file breaks off."""
     if reader.error:
-        return b""
+        return 0
     try:
-        return file.read(BLOCK_BYTES)
-    except (EOFError, zlib.error, gzip.BadGzipFile, pa.ArrowInvalid, pa.ArrowIOError) as exc:
+        return cast("io.RawIOBase", file).readinto(free) or 0
+    except (EOFError, zlib.error, pa.ArrowInvalid, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno is not None:
+            raise  # the file system's, not the archive's
         reader.error = f"{type(exc).__name__}: {exc}"
-        return b""
+        return 0
+
+
+def _read(file: IO[bytes], reader: BlockReader) -> bytes:
+    """The next chunk, of which the same holds."""
+    chunk = bytearray(BLOCK_BYTES)
+    return bytes(chunk[: _read_into(file, memoryview(chunk), reader)])

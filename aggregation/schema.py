@@ -6,36 +6,44 @@ import pyarrow as pa
 
 _WORD = pa.dictionary(pa.int32(), pa.string())
 
+
+def _sure(name: str, kind: pa.DataType) -> pa.Field:
+    """A column without nulls, which files and writers then need not mark row by row."""
+    return pa.field(name, kind, nullable=False)
+
+
 #: The columns that the folders of the dataset spell out: `task=<task>/label=<label>/`.
 PARTITION = ("task", "label")
 
 #: What the dataset's files hold; with the two partition columns, one row per episode.
 SCORES = pa.schema(
     [
-        ("suite", _WORD),
-        ("method", _WORD),
+        _sure("suite", _WORD),
+        _sure("method", _WORD),
         ("train_ratio", pa.float64()),  # null where unknown
-        ("seed", pa.int32()),
-        ("attempt", pa.int32()),  # 1 for the first; where dreamsweep did not launch the run, the segment between seams
-        ("step", pa.int64()),  # environment frames, as the trainer logs it
+        _sure("seed", pa.int32()),
+        _sure(
+            "attempt", pa.int32()
+        ),  # 1 for the first; where dreamsweep did not launch the run, the segment between seams
+        _sure("step", pa.int64()),  # environment frames, as the trainer logs it
         ("score", pa.float64()),  # null where the log held no finite number
         ("length", pa.int64()),  # null where the log has none
-        ("run", _WORD),  # suite/task/label/seed
+        _sure("run", _WORD),  # suite/task/label/seed
     ]
 )
 
 #: What the files of the dataset of metrics hold; with the two partition columns, one row per value.
 METRICS = pa.schema(
     [
-        ("suite", _WORD),
-        ("method", _WORD),
+        _sure("suite", _WORD),
+        _sure("method", _WORD),
         ("train_ratio", pa.float64()),
-        ("seed", pa.int32()),
-        ("attempt", pa.int32()),
-        ("step", pa.int64()),
-        ("name", _WORD),  # as the trainer logs it, such as train/loss/dyn
+        _sure("seed", pa.int32()),
+        _sure("attempt", pa.int32()),
+        _sure("step", pa.int64()),
+        _sure("name", _WORD),  # as the trainer logs it, such as train/loss/dyn
         ("value", pa.float64()),  # null where the log held no finite number
-        ("run", _WORD),
+        _sure("run", _WORD),
     ]
 )
 

@@ -13,8 +13,8 @@ from aggregation.discover import Stamp
 from aggregation.run_files import RunCard
 from aggregation.seams import Segment
 
-#: Raised when a change of the code gives other rows for the same logs: everything is read again.
-VERSION = 3
+#: Raised when a change of the code gives other rows or files for the same logs: everything is read again.
+VERSION = 4
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,7 +7,7 @@ between are converted by Arrow where they stand. Lines that differ in any way ar
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,18 +19,17 @@ from aggregation.log_format import LogFormat
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Bytes = bytes | bytearray | memoryview
 
 _KEPT = b"0123456789.-,\n"
-_DIGITS = b"0123456789.-"
 _BEFORE_NUMBER = b" :"
 _AFTER_NUMBER = b" }"
-_MASK_BYTES = 1 << 15
+_MASK_BYTES = 1 << 17
 _REMOVED = bytes(byte for byte in range(256) if byte not in _KEPT)
 _NUMBER = re.compile(rb"(?<=[:\s])-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?=\s*[,}])")
-_NEWLINE, _COMMA, _MINUS, _POINT, _ZERO = b"\n,-.0"
-_MAX_DIGITS = 18  # every integer of so many digits fits an int64
-#: The least integer of so many digits, so that leading zeros show.
-_LEAST = np.array([10**_MAX_DIGITS, 0, *(10**digits for digits in range(1, _MAX_DIGITS))], dtype=np.int64)
+_NEWLINE, _COMMA, _MINUS, _POINT, _ZERO, _ONE = b"\n,-.01"
+#: The bytes from a comma to a 9: all that a number may have, and two that it may not, which Arrow refuses.
+_AMONG_NUMBERS = b",-./0123456789"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,44 +89,73 @@ class Template:
         length = keys.index(form.length_key) if form.length_key in keys else None
         return cls(tuple(texts), keys.index(form.step_key), keys.index(form.score_key), length)
 
-    def read(self, block: bytes) -> Lines:
+    def read(self, block: Bytes) -> Lines:
         """Read the lines of `block` that have exactly this shape. `block` ends with a newline."""
-        regular = self._regular(block)
-        if regular is not None:
-            lines = self._converted(regular, np.arange(len(regular.starts)), regular.starts, len(regular.starts))
+        data = np.frombuffer(block, np.uint8)
+        places = self._regular(data)
+        if places is not None:
+            lines = self._converted(block, data, places, np.arange(len(places.starts)), places.starts)
             if lines is not None:
                 return lines
+        return self._irregular(bytes(block))
+
+    def _irregular(self, block: bytes) -> Lines:
+        """Read a block in which some line may have another shape."""
         scan = _Scan.of(block)
         good = self._fitting(scan)
         index, origin = np.arange(len(scan.starts)), scan.starts
         count = len(index)
         if not good.all():
             index, origin = index[good], origin[good]
-            scan = _Scan.of(_joined(scan, good))
-        if not len(index):
+            block = _joined(scan, good)
+        data = np.frombuffer(block, np.uint8)
+        places = self._regular(data) if len(index) else None
+        if places is None:
             return self._nothing(count)
         # None where some line holds no number at all: record.py tells which.
-        return self._converted(scan, index, origin, count) or self._nothing(count)
+        lines = self._converted(block, data, places, index, origin)
+        return self._nothing(count) if lines is None else replace(lines, count=count)
 
-    def _regular(self, block: bytes) -> "_Scan | None":
-        """The places in a block in which every line has this shape; None for any other.
+    def _regular(self, data: NDArray[np.uint8]) -> "_Places | None":
+        """The places of the numbers in a block in which every line has this shape; None for any other.
 
-        Without digits, points and signs such a block is the template's text over and over. That alone lets a digit
-        stand amid a text, and then, as the places are counted from the line's edges, the character next to a number
-        would stand where the number should: with that blank, colon or brace it cannot be converted.
+        The texts are compared where commas and newlines say that they stand. What lies between consists of digits,
+        points and signs where the block has as many of these as the texts and the places leave room for.
         """
-        unit = b"".join(self.texts) + b"\n"
-        text = block.translate(None, _DIGITS)
-        count, rest = divmod(len(text), len(unit))
-        if rest or text != unit * count:
+        numbers = len(self.texts) - 1
+        marks, digits = _marks(data)
+        count, rest = divmod(len(marks), numbers)
+        if rest or not count:
             return None
-        data = np.frombuffer(block, np.uint8)
-        marks = _marks(data).reshape(count, len(self.texts) - 1)
-        ends = marks[:, -1]
-        starts = np.empty_like(ends)
-        starts[:1] = 0
-        starts[1:] = ends[:-1] + 1
-        return _Scan(block, data, starts, ends, marks[:, :-1].ravel(), len(block) - len(text))
+        table = marks.reshape(count, numbers)
+        ends = table[:, -1]
+        tail, head = self.texts[-1], self.texts[0]
+        if ends[-1] != len(data) - 1 or data[: len(head)].tobytes() != head or ends[0] < len(tail):
+            return None
+        if data[len(data) - 1 - len(tail) : -1].tobytes() != tail:
+            return None
+        turn = tail + b"\n" + head
+        if not _stands(data, ends[:-1] - len(tail), turn):
+            return None
+        for number in range(1, numbers):
+            if not _stands(data, table[:, number - 1], self.texts[number]):
+                return None
+        starts = np.empty(count, np.int64)
+        starts[0] = 0
+        np.add(ends[:-1], 1, out=starts[1:])
+        bounds = np.empty(2 * numbers * count + 1, np.int32)
+        bounds[-1] = len(data)
+        pairs = bounds[:-1].reshape(count, 2 * numbers)
+        np.add(starts, len(head), out=pairs[:, 0], casting="same_kind")
+        for number in range(numbers - 1):
+            pairs[:, 2 * number + 1] = table[:, number]
+            np.add(table[:, number], len(self.texts[number + 1]), out=pairs[:, 2 * number + 2], casting="same_kind")
+        np.subtract(ends, len(tail), out=pairs[:, -1], casting="same_kind")
+        sizes = pairs[:, 1::2] - pairs[:, ::2]
+        among_texts = sum(byte in _AMONG_NUMBERS for text in self.texts for byte in text)
+        if sizes.min() < 1 or digits != int(sizes.sum(dtype=np.int64)) + among_texts * count:
+            return None
+        return _Places(starts, bounds, sizes)
 
     def _nothing(self, count: int) -> Lines:
         none = np.empty(0, np.int64)
@@ -159,39 +187,48 @@ class Template:
         fits: Mask = good & (ends - starts - (kept[ends] - kept[starts]) == removed)
         return fits
 
-    def _converted(self, scan: "_Scan", index: Ints, origin: Ints, count: int) -> Lines | None:
+    def _converted(
+        self, block: Bytes, data: NDArray[np.uint8], places: "_Places", index: Ints, origin: Ints
+    ) -> Lines | None:
         """Convert a block in which every line fits; None where one of its numbers cannot be converted."""
         numbers = len(self.texts) - 1
-        commas = scan.commas.reshape(len(index), numbers - 1)
-        # By line: its start, then the start and the end of each number.
-        bounds = np.empty((len(index), 2 * numbers + 1), np.int32)
-        bounds[:, 0] = scan.starts
-        bounds[:, 1] = scan.starts + len(self.texts[0])
-        for number in range(numbers - 1):
-            bounds[:, 2 * number + 2] = commas[:, number]
-            bounds[:, 2 * number + 3] = commas[:, number] + len(self.texts[number + 1])
-        bounds[:, -1] = scan.ends - len(self.texts[-1])
-        if (bounds[:, 1::2] >= bounds[:, 2::2]).any():
-            return None
         try:
             columns = [
-                _numbers(scan.block, bounds, number, pa.int64() if number == self.step else pa.float64())
+                _numbers(block, places.bounds, number, numbers, pa.int64() if number == self.step else pa.float64())
                 for number in range(numbers)
             ]
         except pa.ArrowInvalid:
             return None
-        good = np.ones(len(index), np.bool_)
+        good: Mask | None = None
+        pairs = places.bounds[:-1].reshape(len(index), 2 * numbers)
         for number in range(numbers):
-            begin, limit = bounds[:, 2 * number + 1], bounds[:, 2 * number + 2]
-            if number == self.step:
-                good &= _canonical_ints(columns[number], limit - begin)
-            else:
-                good &= _canonical_floats(scan.data, columns[number], begin, limit)
+            begins, limits = pairs[:, 2 * number].astype(np.int64), pairs[:, 2 * number + 1]
+            canonical = _canonical(data, begins, places.sizes[:, number])
+            if number != self.step:
+                canonical &= data[limits - np.int64(1)] - _ZERO < 10
+                canonical &= np.isfinite(columns[number])
+            good = canonical if good is None else good & canonical
+        assert good is not None
+        negative = columns[self.step] < 0
+        if negative.any():
+            good &= ~negative
         length = None if self.length is None else columns[self.length]
         if length is not None:
             good &= (length >= 0) & (length <= 2**53) & (length == np.floor(length))
-        lines = Lines(index, origin, columns[self.step], columns[self.score], length, count)
+        lines = Lines(index, origin, columns[self.step], columns[self.score], length, len(index))
         return lines if good.all() else lines.only(good)
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the numbers stand in a block in which every line fits."""
+
+    #: Offset of the first byte of each line, shape [lines].
+    starts: Ints
+    #: By line, both ends of each number; then the block's size. Shape [lines * 2 * numbers + 1].
+    bounds: NDArray[np.int32]
+    #: Bytes of each number, shape [lines, numbers].
+    sizes: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +263,33 @@ class _Scan:
 _IS_KEPT = np.isin(np.arange(256), list(_KEPT))
 
 
-def _marks(data: NDArray[np.uint8]) -> Ints:
-    """Offset of each comma and newline, piece by piece: a large mask would get its memory from the system each time."""
+def _marks(data: NDArray[np.uint8]) -> tuple[Ints, int]:
+    """Offset of each comma and newline, and the count of bytes from comma to 9; in pieces that fit the cache."""
     places = [np.empty(0, np.int64)]
+    digits = 0
+    shifted = np.empty(min(len(data), _MASK_BYTES), np.uint8)
+    mask, other = np.empty_like(shifted, np.bool_), np.empty_like(shifted, np.bool_)
     for first in range(0, len(data), _MASK_BYTES):
         piece = data[first : first + _MASK_BYTES]
-        places.append(np.flatnonzero((piece == _NEWLINE) | (piece == _COMMA)) + first)
-    return np.concatenate(places)
+        size = len(piece)
+        np.subtract(piece, _COMMA, out=shifted[:size])
+        np.less(shifted[:size], len(_AMONG_NUMBERS), out=mask[:size])
+        digits += int(np.count_nonzero(mask[:size]))
+        np.equal(piece, _NEWLINE, out=mask[:size])
+        np.equal(piece, _COMMA, out=other[:size])
+        np.logical_or(mask[:size], other[:size], out=mask[:size])
+        places.append(np.flatnonzero(mask[:size]) + first)
+    return np.concatenate(places), digits
+
+
+def _stands(data: NDArray[np.uint8], places: Ints, text: bytes) -> bool:
+    """Whether `text` stands at each of the ascending places."""
+    if not len(places):
+        return True
+    if places[-1] + len(text) > len(data):
+        return False
+    windows = np.ndarray((len(data) - len(text) + 1,), f"V{len(text)}", data, 0, (1,))
+    return windows[places].tobytes() == text * len(places)
 
 
 def _inside(commas: Ints, starts: Ints, ends: Ints, per_line: int) -> bool:
@@ -247,7 +304,7 @@ def _joined(scan: _Scan, good: Mask) -> bytes:
     return b"".join(scan.block[scan.starts[first] : scan.ends[last - 1] + 1] for first, last in pairs)
 
 
-def _numbers(block: bytes, bounds: NDArray[np.int32], number: int, kind: pa.DataType) -> NDArray[Any]:
+def _numbers(block: Bytes, bounds: NDArray[np.int32], number: int, numbers: int, kind: pa.DataType) -> NDArray[Any]:
     """The numbers at one place of each line, converted by Arrow, shape [lines].
 
     The whole block stands as one Arrow array of texts, cut at every bound; all but the wanted ones are null, and
@@ -255,21 +312,19 @@ def _numbers(block: bytes, bounds: NDArray[np.int32], number: int, kind: pa.Data
 
     Args:
         block: The lines.
-        bounds: By line, its start and both ends of each number, shape [lines, 2 * numbers + 1].
+        bounds: As in `_Places`.
         number: Which of them.
+        numbers: Of each line.
         kind: int64 or float64.
     """
-    wanted = np.zeros(bounds.shape, np.bool_)
-    wanted[:, 2 * number + 1] = True
-    offsets = np.append(bounds.ravel(), np.int32(len(block)))
-    texts = pa.Array.from_buffers(
-        pa.string(),
-        bounds.size,
-        [pa.py_buffer(np.packbits(wanted.ravel(), bitorder="little")), pa.py_buffer(offsets), pa.py_buffer(block)],
-    )
+    count = len(bounds) - 1
+    wanted = np.zeros(2 * numbers * 8, np.bool_)  # repeats with every eighth line at the latest
+    wanted[2 * number :: 2 * numbers] = True
+    bitmap = np.packbits(wanted, bitorder="little").tobytes() * (-(-count // len(wanted)))
+    texts = pa.Array.from_buffers(pa.string(), count, [pa.py_buffer(bitmap), pa.py_buffer(bounds), pa.py_buffer(block)])
     values = texts.cast(kind)
-    flat = np.frombuffer(values.buffers()[1], np.int64 if pa.types.is_int64(kind) else np.float64, count=bounds.size)
-    return np.ascontiguousarray(flat.reshape(bounds.shape)[:, 2 * number + 1])
+    flat = np.frombuffer(values.buffers()[1], np.int64 if pa.types.is_int64(kind) else np.float64, count=count)
+    return np.ascontiguousarray(flat[2 * number :: 2 * numbers])
 
 
 def _matches(words: NDArray[np.uint64], places: Ints, text: bytes) -> Mask:
@@ -285,21 +340,17 @@ def _matches(words: NDArray[np.uint64], places: Ints, text: bytes) -> Mask:
     return good
 
 
-def _canonical_ints(values: Ints, digits: NDArray[Any]) -> Mask:
-    """Integers written as JSON has them: no sign, no leading zero, no overflow."""
-    good = (digits >= 1) & (digits <= _MAX_DIGITS)
-    canonical: Mask = good & (values >= _LEAST[np.where(good, digits, 0)])
-    return canonical
-
-
-def _canonical_floats(data: NDArray[np.uint8], values: Floats, begins: NDArray[Any], limits: NDArray[Any]) -> Mask:
-    """Finite numbers written as JSON has them: a digit on both sides of the point, no leading zero."""
+def _canonical(data: NDArray[np.uint8], begins: Ints, sizes: NDArray[np.int32]) -> Mask:
+    """Numbers that begin as JSON has them: with a digit, and no zero before another."""
     head = data[begins]
+    good: Mask = head - _ONE < 9
+    if good.all():
+        return good
     negative = head == _MINUS
     if negative.any():
-        begins = begins + negative
+        begins, sizes = begins + negative, sizes - negative
         head = data[begins]
-    alone = limits - begins == 1
-    good = (head - _ZERO < 10) & ((head != _ZERO) | alone | (data[begins + 1] == _POINT))
-    canonical: Mask = good & (data[limits - 1] - _ZERO < 10) & np.isfinite(values)
-    return canonical
+    zero = head == _ZERO
+    good = (head - _ONE < 9) | (zero & (sizes == 1))
+    good |= zero & (data[begins + 1] == _POINT)
+    return good
