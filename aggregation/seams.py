@@ -50,7 +50,10 @@ def known_seams(
             first row says.
     """
     seams = []
-    for attempt in sorted(attempts, key=lambda each: each.attempt):
+    ordered = sorted(attempts, key=lambda each: each.attempt)
+    # Before an attempt that put the logs aside lies nothing that is still here.
+    first = max((number for number, each in enumerate(ordered) if each.set_aside), default=0)
+    for attempt in ordered[first:]:
         frame = None if attempt.resumed_step is None else attempt.resumed_step * action_repeat
         seams.append(
             Seam(

@@ -107,6 +107,10 @@ def _build_parser() -> argparse.ArgumentParser:
         for selector in ("run", "suite", "task", "method", "label", "group"):
             command.add_argument(f"--{selector}", metavar="NAME", help=f"runs of this {selector}; wild cards allowed")
         command.add_argument("--all", action="store_true", help="every run")
+        if name == "retry":
+            command.add_argument(
+                "--fresh", action="store_true", help="begin from nothing: logs and checkpoints are put aside"
+            )
         command.set_defaults(handler=_ask, action=name)
 
     aggregate = commands.add_parser("aggregate", help="collect scores.jsonl files into the Parquet dataset")

@@ -5,24 +5,32 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster import Cluster
+from orchestrator.dock import check_store
 from orchestrator.local_head import LocalHead, prepare_environ
 from orchestrator.process_cluster import ProcessCluster
 from sweeps.errors import ClusterError
 from sweeps.layout import SweepRoot
-from sweeps.settings import ClusterSettings
+from sweeps.settings import ClusterSettings, StorageSettings
 
 if TYPE_CHECKING:
     from aggregation.spread import Spread
 
 
-def cluster_of(settings: ClusterSettings) -> Cluster:
-    """The backend for the composed `cluster:` options. Nothing is started before it is opened.
+def cluster_of(settings: ClusterSettings, storage: StorageSettings) -> Cluster:
+    """The backend for the composed `cluster:` and `storage:` options. Nothing is started before it is opened.
 
     Raises:
         ClusterError: the cluster would be joined without a token, and nobody asked for that.
+        StorageError: a store of checkpoints is needed, and none was named.
     """
+    check_store(storage, settings)
     if settings.backend == "process":
-        return ProcessCluster(cpus=settings.cpus, gpus=settings.gpus, preemption_command=settings.preemption_command)
+        return ProcessCluster(
+            cpus=settings.cpus,
+            gpus=settings.gpus,
+            preemption_command=settings.preemption_command,
+            storage=storage,
+        )
     _prepare(settings)
     # Only now: Ray reads its environment when it is imported, and takes a second to do so.
     from orchestrator import ray_cluster

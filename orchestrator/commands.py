@@ -13,6 +13,8 @@ class LaunchAttempt:
     attempt: int
     node: str
     resources: Resources = field(default_factory=Resources)
+    #: The first attempt that was to begin from nothing, on request; 0 for none.
+    fresh_from: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

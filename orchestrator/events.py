@@ -119,6 +119,8 @@ class RunRetried:
 
     at: float
     key: RunKey
+    #: Whether it shall begin from nothing: its logs and checkpoints are put aside.
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

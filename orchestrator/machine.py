@@ -204,7 +204,11 @@ def _(event: AttemptEnded, state: SweepState) -> list[Command]:
 @_handle.register
 def _(event: RunRetried, state: SweepState) -> list[Command]:
     run = state.runs.get(event.key)
-    if run is not None and run.state in ("failed", "cancelled", "backing_off"):
+    if run is None:
+        return []
+    if event.fresh and run.state not in IN_FLIGHT and run.state != "done":
+        run.fresh_from = run.attempt + 1
+    if run.state in ("failed", "cancelled", "backing_off"):
         run.outcomes.clear()
         run.retry_at = None
         enqueue(state, run)

@@ -25,7 +25,14 @@ def probe(arguments: argparse.Namespace) -> int:
     specs = tuple(probe_runs(sweep.grid))
     for spec in specs:
         console.print(f"probe {spec.key}: {spec.schedule.steps:,} policy steps", highlight=False)
-    launch = Launch(root, specs, cluster_of(settings.cluster), console=console, collect=lambda: None, collect_every_s=0)
+    launch = Launch(
+        root,
+        specs,
+        cluster_of(settings.cluster, settings.storage),
+        console=console,
+        collect=lambda: None,
+        collect_every_s=0,
+    )
     outcome = launch.run(config_text=sweep.config.text, limits=limits_of(settings))
     costs = cost_of(sweep)
     if arguments.json:

@@ -1,15 +1,21 @@
 """A cluster of one machine without Ray: attempts are guarded processes of the orchestrator itself."""
 
+import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
 
 from orchestrator import clock
+from orchestrator.checkpoint_store import probe
 from orchestrator.commands import LaunchAttempt, StopAttempt
+from orchestrator.dock import Dock, check_storage
 from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
 from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.layout import SweepRoot
+from sweeps.settings import StorageSettings
+
+log = logging.getLogger(__name__)
 
 _NODE = "this machine"
 _LOOK_EVERY_S = 0.05
@@ -20,8 +26,19 @@ class ProcessCluster:
     """Runs attempts here. They end with the orchestrator; another one continues from their checkpoints."""
 
     def __init__(
-        self, *, cpus: float | None = None, gpus: float | None = None, preemption_command: str | None = None
+        self,
+        *,
+        cpus: float | None = None,
+        gpus: float | None = None,
+        preemption_command: str | None = None,
+        storage: StorageSettings | None = None,
     ) -> None:
+        self._storage = storage or StorageSettings()
+        self._dock: Dock | None = None
+        #: With storage=ship, when an attempt that runs is to be asked for its next parcel.
+        self._ask_at: dict[tuple[RunKey, int], float] = {}
+        #: Attempts whose last parcel could not be taken in.
+        self._refused: set[tuple[RunKey, int]] = set()
         self._terms = Terms(preemption_command=preemption_command)
         self._cpus = float(os.cpu_count() or 1) if cpus is None else cpus
         self._gpus = 0.0 if gpus is None else gpus
@@ -31,9 +48,13 @@ class ProcessCluster:
         self._lost: list[tuple[RunKey, int]] = []
         self._is_announced = False
 
-    def open(self, root: SweepRoot, sweep_id: str, specs: Mapping[RunKey, RunSpec]) -> None:  # noqa: ARG002
+    def open(self, root: SweepRoot, sweep_id: str, specs: Mapping[RunKey, RunSpec]) -> None:
         self._root = root
         self._specs = specs
+        check_storage(root, specs, self._storage)
+        if self._storage.kind == "ship":
+            self._dock = Dock(root, sweep_id, self._storage)
+            probe(self._dock.store)
 
     def adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
         # The guard of each has ended it when the orchestrator that owned it went.
@@ -45,8 +66,16 @@ class ProcessCluster:
             if name in self._workers:
                 self._workers[name].stop()
         elif name not in self._workers:
+            spec = self._specs[command.key]
+            dock = self._dock
+            handover = None if dock is None else dock.hand_over(spec, command.attempt, command.fresh_from)
             worker = AttemptWorker(
-                self._specs[command.key], self._root.run_dir(command.key), command.attempt, self._terms
+                spec,
+                self._root.run_dir(command.key),
+                command.attempt,
+                self._terms,
+                handover=handover,
+                fresh_from=command.fresh_from,
             )
             self._workers[name] = worker
             worker.start()
@@ -77,10 +106,37 @@ class ProcessCluster:
             if report.has_begun and name not in self._begun:
                 self._begun.add(name)
                 events.append(TrainingBegan(at=at, key=name[0], attempt=name[1]))
-            if report.verdict is not None:
+            has_arrived = self._dock is None or self._has_arrived(name, worker, report, self._dock)
+            if report.verdict is not None and has_arrived:
                 del self._workers[name]
                 events.append(ended_event(*name, report, at))
         return events
+
+    def _has_arrived(self, name: tuple[RunKey, int], worker: AttemptWorker, report: AttemptReport, dock: Dock) -> bool:
+        """Take in what an attempt has to send, now and then; whether all of one that is over is in."""
+        is_over = report.verdict is not None
+        moment = clock.monotonic()
+        if moment < self._ask_at.get(name, 0.0) and not (is_over and name not in self._refused):
+            return False
+        self._ask_at[name] = moment + dock.interval_s
+        spec = self._specs[name[0]]
+        try:
+            parcel = worker.parcel(dock.have(spec), is_anew=name in self._refused)
+            dock.take(spec.key, name[1], parcel)
+            while parcel.has_more:
+                parcel = worker.parcel(dock.have(spec), is_anew=False)
+                dock.take(spec.key, name[1], parcel)
+        except OSError as error:
+            # The attempt keeps what the root does not take.
+            if name not in self._refused:
+                log.warning("%s: the root does not take its logs: %s", spec.key, error)
+            self._refused.add(name)
+            return False
+        self._refused.discard(name)
+        if is_over and parcel.is_all:
+            worker.discard()
+            return True
+        return False
 
     def reports(self) -> Mapping[RunKey, AttemptReport]:
         return {key: worker.report() for (key, _), worker in self._workers.items()}

@@ -27,11 +27,10 @@ log = logging.getLogger(__name__)
 Action = Literal["cancel", "pause", "resume", "retry", "release"]
 #: What a run can be selected by.
 SELECTORS = ("run", "suite", "task", "method", "label", "group")
-_EVENTS: Mapping[Action, type[RunCancelled | RunPaused | RunResumed | RunRetried]] = {
+_EVENTS: Mapping[Action, type[RunCancelled | RunPaused | RunResumed]] = {
     "cancel": RunCancelled,
     "pause": RunPaused,
     "resume": RunResumed,
-    "retry": RunRetried,
 }
 
 
@@ -42,6 +41,8 @@ class Request:
     action: Action
     #: Wild-card patterns by the names in `SELECTORS`.
     select: Mapping[str, str] = field(default_factory=dict)
+    #: Of a retry: begin from nothing.
+    fresh: bool = False
 
     def matches(self, run: Run) -> bool:
         """Whether it is meant for a run."""
@@ -54,7 +55,9 @@ class Request:
         if self.action in ("release", "retry"):
             groups = dict.fromkeys(run.group for run in matching if state.groups[run.group].held)
             events += [GroupReleased(at=at, group=group) for group in groups]
-        if self.action != "release":
+        if self.action == "retry":
+            events += [RunRetried(at=at, key=run.key, fresh=self.fresh) for run in matching]
+        elif self.action != "release":
             events += [_EVENTS[self.action](at=at, key=run.key) for run in matching]
         return events
 
@@ -75,7 +78,7 @@ def write_request(root: SweepRoot, request: Request) -> None:
     """Leave a request for the orchestrator of a root."""
     root.requests.mkdir(exist_ok=True)
     name = f"{clock.now():.6f}-{socket.gethostname()}-{os.getpid()}.json"
-    record = {"action": request.action, "select": dict(request.select)}
+    record = {"action": request.action, "select": dict(request.select), "fresh": request.fresh}
     write_atomically(root.requests / name, json.dumps(record) + "\n")
 
 
@@ -94,10 +97,12 @@ def pending_requests(root: SweepRoot) -> Iterator[tuple[Path, Request]]:
 
 
 def _request_of(record: dict[str, Any]) -> Request:
-    action, select = record["action"], record["select"]
+    action, select, fresh = record["action"], record["select"], record.get("fresh", False)
     if action not in get_args(Action):
         raise ValueError(f"no action {action!r}")
     for name, pattern in select.items():
         if name not in SELECTORS or not isinstance(pattern, str):
             raise ValueError(f"no pattern {name}={pattern!r}")
-    return Request(action, dict(select))
+    if not isinstance(fresh, bool):
+        raise ValueError(f"no truth value fresh={fresh!r}")
+    return Request(action, dict(select), fresh)

@@ -57,7 +57,7 @@ def ask(arguments: argparse.Namespace) -> int:
             f"Say which runs to {arguments.action}: --run, --suite, --task, --method, --label or --group with a name "
             f"or a wild card, or --all."
         )
-    request = Request(arguments.action, select)
+    request = Request(arguments.action, select, fresh=getattr(arguments, "fresh", False))
     state = replayed(root)
     matching = [run for run in state.runs.values() if request.matches(run)]
     if not matching:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     launch = Launch(
         root,
         launched_specs(sweep),
-        cluster_of(settings.cluster),
+        cluster_of(settings.cluster, settings.storage),
         console=console,
         collect=lambda: _results(root, settings).collect_quietly(),
         collect_every_s=settings.collect_every_s,
@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = launch.run(
         config_text=sweep.config.text,
         limits=limits_of(settings),
+        words=_words(arguments),
         finish=lambda: made.append(_results(root, settings).finish()),
     )
     (files,) = made
@@ -122,6 +123,14 @@ def launched_specs(sweep: Sweep) -> list[RunSpec]:
     return specs
 
 
+def _words(arguments: argparse.Namespace) -> list[str]:
+    """The words after `dreamsweep run`."""
+    words = list(arguments.overrides)
+    if arguments.config_dir is not None:
+        words += ["--config-dir", str(arguments.config_dir.resolve())]
+    return words
+
+
 def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, console: Console) -> int:
     """Leave an orchestrator behind: on the head of a cluster that was joined, else in the background here."""
     make_writable(root)
@@ -130,9 +139,7 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
         raise RootLockedError(
             f"Another orchestrator holds {root.path}: {holder}. `dreamsweep attach {root.path}` shows it."
         )
-    words = ["run", *arguments.overrides]
-    if arguments.config_dir is not None:
-        words += ["--config-dir", str(arguments.config_dir.resolve())]
+    words = ["run", *_words(arguments)]
     # The root as it is from here, whatever folder the orchestrator works in.
     words = [word for word in words if not word.startswith("root=")] + [f"root='{root.path}'"]
     exit_status = root.path / "orchestrator.exit.json"

@@ -98,7 +98,9 @@ def _launch(state: SweepState, run: Run, room: Room) -> LaunchAttempt:
     run.room, run.attempt = room, run.attempt + 1
     run.started_at = run.ended_at = None
     state.in_flight.add(run.key)
-    return LaunchAttempt(key=run.key, attempt=run.attempt, node=room.node, resources=run.resources)
+    return LaunchAttempt(
+        key=run.key, attempt=run.attempt, node=room.node, resources=run.resources, fresh_from=run.fresh_from
+    )
 
 
 def _count_passes(state: SweepState, launched: Shape, passed: dict[Shape, Resources]) -> None:

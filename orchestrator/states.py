@@ -55,6 +55,8 @@ class Run:
     state: RunState = "idle"
     #: Number of the latest attempt; 0 before the first.
     attempt: int = 0
+    #: The first attempt that was to begin from nothing, on request; 0 for none.
+    fresh_from: int = 0
     #: Held exactly while the run is in flight.
     room: Room | None = None
     #: When a run that backs off is queued again; seconds since 1970.

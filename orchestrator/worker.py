@@ -5,6 +5,9 @@ Writes in the run directory, as its only writer while the attempt lives:
     run.json         at the first attempt
     attempts.jsonl   a line at the start of each attempt, completed at its end
     done             last, and only after exit code 0
+
+With `storage=ship` the folder is one of the attempt's own on local disk, and what must come to the root is told in
+parcels (orchestrator/shipping.py).
 """
 
 import errno
@@ -12,24 +15,29 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from orchestrator import clock
+from orchestrator.attempt_log import has_ended_well, write_attempt
+from orchestrator.courier import Courier
+from orchestrator.fresh_start import start_afresh
+from orchestrator.outbox import Outbox, local_folder, make_local_folder
 from orchestrator.outcomes import Outcome, Verdict
 from orchestrator.process import ExitStatus, GuardedProcess
+from orchestrator.shipping import Handover, Parcel
 from orchestrator.tail import LogTail, point_of
 from orchestrator.trainers.checkpoint import CheckpointBrokenError
 from orchestrator.trainers.registry import trainer_of
 from orchestrator.trainers.trainer import Ending, Trainer
 from sweeps.contracts import Attempt, RunSpec
-from sweeps.errors import DreamsweepError
-from sweeps.files import read_records, write_atomically
+from sweeps.errors import DreamsweepError, StorageError
+from sweeps.files import write_atomically
 from sweeps.layout import RunDir
 
 _TICK_S = 1.0
@@ -91,13 +99,33 @@ class AttemptReport:
 class AttemptWorker:
     """One attempt. `start` returns at once; `wait` tells how it goes."""
 
-    def __init__(self, spec: RunSpec, run_dir: RunDir, attempt: int, terms: Terms | None = None) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        run_dir: RunDir,
+        attempt: int,
+        terms: Terms | None = None,
+        *,
+        handover: Handover | None = None,
+        fresh_from: int = 0,
+    ) -> None:
+        """Set up; nothing is touched yet.
+
+        Args:
+            run_dir: where the root has the run; with a handover it is not looked at.
+            handover: what is known of a root that this machine does not see.
+            fresh_from: the first attempt that was to begin from nothing; 0 for none.
+        """
         self._spec = spec
         self._terms = terms or Terms()
+        self._handover = handover
+        self._fresh_from = fresh_from
         #: A moment of the monotonic clock, after which another attempt may run.
         self._leased_until = None if self._terms.lease_s is None else clock.monotonic() + self._terms.lease_s
-        self._dir = run_dir
+        self._dir = run_dir if handover is None else RunDir(local_folder(handover, attempt))
         self._attempt = attempt
+        self._outbox: Outbox | None = None
+        self._courier: Courier | None = None
         self._report = AttemptReport(host=socket.gethostname())
         self._changed = threading.Condition()
         self._stop: tuple[Outcome, str] | None = None
@@ -137,10 +165,26 @@ class AttemptWorker:
         if self._process is not None:
             self._process.renew_lease(seconds)
 
+    def parcel(self, have: Mapping[str, int], *, is_anew: bool) -> Parcel:
+        """What the root lacks of the attempt; see Outbox.parcel."""
+        is_over = self._report.verdict is not None  # read first: what is sent after the end is all
+        if self._outbox is None:
+            return Parcel(is_all=is_over)
+        return self._outbox.parcel(have, is_anew=is_anew)
+
+    def discard(self) -> None:
+        """The root has everything of an attempt that is over: remove what it left on this machine."""
+        verdict = self._report.verdict
+        assert verdict is not None, "it is not over"
+        if self._handover is not None:
+            if self._courier is not None and verdict.outcome == "succeeded":
+                self._courier.settle()
+            shutil.rmtree(self._dir.path, ignore_errors=True)
+
     def _run(self) -> None:
         try:
             verdict, exit_code = self._execute()
-        except CheckpointBrokenError as error:
+        except (CheckpointBrokenError, StorageError) as error:
             verdict, exit_code = Verdict("crashed", str(error)), None
         except DreamsweepError as error:
             verdict, exit_code = Verdict("misconfigured", str(error)), None
@@ -154,6 +198,10 @@ class AttemptWorker:
         finally:
             if self._process is not None:
                 self._process.close()
+            if self._courier is not None:
+                self._courier.finish()
+            if self._outbox is not None:
+                self._outbox.close()
         with self._changed:
             self._report = replace(self._report, verdict=verdict, exit_code=exit_code, ended_at=clock.now())
             self._changed.notify_all()
@@ -162,13 +210,57 @@ class AttemptWorker:
         if self._dir.done.exists():
             return Verdict("succeeded", "it was done before"), 0
         trainer = trainer_of(self._spec.trainer)
+        if self._handover is not None:
+            return self._execute_apart(trainer, self._handover)
         self._dir.path.mkdir(parents=True, exist_ok=True)
         self._write_spec()
-        if self._has_ended_well():
+        if has_ended_well(self._dir):
             # Its attempt was lost between the trainer's end and our marker; a second start would train it again.
             self._mark_done(trainer, clock.now())
             return Verdict("succeeded", "an earlier attempt had finished it"), 0
+        set_aside = start_afresh(self._dir, self._fresh_from)
         resumed_step, repairs = trainer.repair(self._dir)
+        sizes = self._log_bytes(trainer)
+        return self._train(trainer, resumed_step, repairs, seams=sizes, starts=sizes, set_aside=set_aside)
+
+    def _execute_apart(self, trainer: Trainer, handover: Handover) -> tuple[Verdict, int | None]:
+        """Run where the root is not seen: begin with what the store has, and leave the rest to parcels."""
+        if handover.is_over:
+            return Verdict("succeeded", "an earlier attempt had finished it"), 0
+        make_local_folder(self._dir.path)
+        self._write_spec()
+        outbox = Outbox(self._dir, handover, self._attempt, trainer.small_files)
+        courier = Courier(trainer, self._dir, handover, outbox, self._attempt, is_leased=self._is_leased)
+        carried, notes = courier.fetch(lambda: self._stop is not None)
+        resumed_step, repairs = trainer.repair(self._dir)
+        seams = outbox.begin([*self._log_bytes(trainer)], carried)
+        self._outbox, self._courier = outbox, courier
+        courier.start()
+        return self._train(
+            trainer,
+            resumed_step,
+            (*notes, *repairs),
+            seams=seams,
+            starts=self._log_bytes(trainer),
+            set_aside=handover.set_aside,
+        )
+
+    def _train(
+        self,
+        trainer: Trainer,
+        resumed_step: int | None,
+        repairs: tuple[str, ...],
+        *,
+        seams: Mapping[str, int],
+        starts: Mapping[str, int],
+        set_aside: str,
+    ) -> tuple[Verdict, int | None]:
+        """Run the program, and judge how it ends.
+
+        Args:
+            seams: where the attempt's own bytes begin in the root's logs.
+            starts: where they begin in the logs here.
+        """
         launch = trainer.launch(self._spec, self._dir)
         started_at = clock.now()
         record = Attempt(
@@ -177,11 +269,11 @@ class AttemptWorker:
             pid=0,
             started_at=started_at,
             resumed_step=resumed_step,
-            log_bytes=self._log_bytes(trainer),
+            log_bytes=dict(seams),
             repairs=repairs,
+            set_aside=set_aside,
         )
-        self._write_attempt(record)
-        output_start = _size(self._dir.stdout)
+        self._record(record)
         lease_s = None if self._leased_until is None else self._leased_until - clock.monotonic()
         if lease_s is not None and lease_s <= 0:
             return Verdict("worker_lost", "its lease ran out before its trainer could be started"), None
@@ -197,9 +289,9 @@ class AttemptWorker:
         )
         self._process = process
         record = replace(record, pid=process.pid)
-        self._write_attempt(record)
+        self._record(record)
         self._report = replace(self._report, pid=process.pid, started_at=started_at, resumed_step=resumed_step)
-        watch = _Watch(trainer, self._dir, output_start, started_at, record.log_bytes)
+        watch = _Watch(trainer, self._dir, started_at, starts)
         status = self._watch(process, watch, trainer.settings.grace_s)
         verdict = self._verdict(status, watch, trainer)
         ended_at = clock.now()
@@ -211,18 +303,10 @@ class AttemptWorker:
             cause=verdict.cause,
             evidence=verdict.evidence,
         )
-        self._write_attempt(record)
-        if verdict.outcome == "succeeded":
+        self._record(record)
+        if verdict.outcome == "succeeded" and self._outbox is None:
             self._mark_done(trainer, ended_at)
         return verdict, record.exit_code
-
-    def _has_ended_well(self) -> bool:
-        """Whether the latest attempt's guard saw its trainer end with 0, and nobody has marked the run as done."""
-        attempts = [int(record["attempt"]) for record in read_records(self._dir.attempts)]
-        if not attempts:
-            return False
-        status = next(read_records(self._dir.exit_status(max(attempts))), {})
-        return status.get("exit_code") == 0 and not status.get("stopped")
 
     def _mark_done(self, trainer: Trainer, ended_at: float) -> None:
         record = {"attempt": self._attempt, "ended_at": ended_at}
@@ -277,40 +361,30 @@ class AttemptWorker:
         names = dict.fromkeys([trainer.score_log.file, self._dir.metrics.name, self._dir.stdout.name])
         return {name: _size(self._dir.path / name) for name in names}
 
-    def _write_attempt(self, record: Attempt) -> None:
-        earlier = [line for line in read_records(self._dir.attempts) if line.get("attempt") != self._attempt]
-        lines = [*map(self._closed, earlier), record.to_json()]
-        write_atomically(self._dir.attempts, "".join(json.dumps(line) + "\n" for line in lines))
+    def _record(self, record: Attempt) -> None:
+        if self._outbox is None:
+            write_attempt(self._dir, record)
+        elif record.outcome is None:
+            self._outbox.started = record
+        else:
+            self._outbox.ended = record
 
-    def _closed(self, line: dict[str, Any]) -> dict[str, Any]:
-        """An earlier attempt's line; where nobody saw it end, what its guard saw."""
-        if line.get("outcome") is not None:
-            return line
-        status = next(read_records(self._dir.exit_status(int(line["attempt"]))), {})
-        cause = f"its worker was lost; {status['stopped']}" if status.get("stopped") else "its worker was lost"
-        return {
-            **line,
-            "outcome": "worker_lost",
-            "cause": cause,
-            "ended_at": status.get("ended_at"),
-            "exit_code": status.get("exit_code"),
-        }
+    def _is_leased(self) -> bool:
+        return self._leased_until is None or clock.monotonic() < self._leased_until
 
 
 class _Watch:
     """Follows the files of a running attempt: progress, signs of life, and the alarms that end it."""
 
-    def __init__(
-        self, trainer: Trainer, run_dir: RunDir, output_start: int, started_at: float, log_bytes: Mapping[str, int]
-    ) -> None:
+    def __init__(self, trainer: Trainer, run_dir: RunDir, started_at: float, log_bytes: Mapping[str, int]) -> None:
         self._trainer = trainer
         self._started_at = started_at
         self._output_path = run_dir.stdout
-        self._output_start = output_start
+        self._output_start = log_bytes.get(run_dir.stdout.name, 0)
         log = trainer.score_log
         self._scores = LogTail(run_dir.path / log.file, log_bytes.get(log.file, 0))
         self._metrics = LogTail(run_dir.metrics, log_bytes.get(run_dir.metrics.name, 0))
-        self._output = LogTail(run_dir.stdout, output_start)
+        self._output = LogTail(run_dir.stdout, self._output_start)
         self._progress = Progress(at=started_at)
         self._alive_at = started_at
         #: The longest silence that was followed by a sign of life.

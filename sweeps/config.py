@@ -30,7 +30,7 @@ from sweeps.settings import SweepSettings, checked, flat_options
 AXES = ("suite", "task", "method", "train_ratio", "seed")
 #: Other names of an axis. The paper's replay ratio is the same quantity as the trainer's train_ratio.
 _ALIASES = {"replay_ratio": "train_ratio"}
-_GROUPS = ("suite", "method", "trainer", "cluster", "experiment")
+_GROUPS = ("suite", "method", "trainer", "cluster", "storage", "experiment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
         config_dir: a user's own config directory, searched beside ours.
 
     Raises:
-        UnknownNameError: an unknown key, suite, method, trainer, cluster or experiment.
+        UnknownNameError: an unknown key, suite, method, trainer, cluster, storage or experiment.
         GridError: an axis without a value, or with something that is no list of values.
         ConfigError: anything else that does not compose.
     """
@@ -172,7 +172,7 @@ class _Composer:
             if not config_dir.is_dir():
                 raise ConfigError(
                     f"--config-dir {str(config_dir)!r} is not a folder; expected one that holds suite/, method/, "
-                    f"trainer/, cluster/ or experiment/."
+                    f"trainer/, cluster/, storage/ or experiment/."
                 )
             self._dirs.append(config_dir)
             self._search = [f"hydra.searchpath=['file://{config_dir.resolve()}']"]

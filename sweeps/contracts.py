@@ -239,6 +239,9 @@ class Attempt:
     log_bytes: Mapping[str, int] = field(default_factory=dict)
     #: What the adapter mended before the start, in words.
     repairs: tuple[str, ...] = ()
+    #: Of an attempt that was asked to start afresh: the folder of the run directory to which all logs and checkpoints
+    #: of earlier attempts went. What those attempts tell about logs is about the ones there.
+    set_aside: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The form that stands in attempts.jsonl."""

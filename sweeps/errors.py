@@ -12,6 +12,7 @@
     │   ├── SpecChangedError    a run in it was made with other options
     │   └── JournalError        its journal cannot be replayed
     ├── ClusterError            Ray cannot be started, joined, or cannot meet a request
+    ├── StorageError            the store of checkpoints cannot be used
     └── LogError                log folders or score files that cannot be read at all
 
 The message of each is complete sentences: what is wrong, the value, what was expected, where, what to do.
@@ -73,6 +74,10 @@ class JournalError(RootError):
 
 class ClusterError(DreamsweepError):
     """Ray cannot be started or joined, or cannot meet a request."""
+
+
+class StorageError(DreamsweepError):
+    """The store of checkpoints cannot be used."""
 
 
 class LogError(DreamsweepError):

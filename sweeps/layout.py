@@ -1,6 +1,7 @@
 """The only place that knows the paths of a sweep root.
 
 <root>/sweep.yaml             the composed configuration, frozen at the first launch
+<root>/launches.jsonl         the words of each launch
 <root>/journal.jsonl          append-only: every event of every attempt
 <root>/requests/              what was asked of the orchestrator from elsewhere: cancel, pause, resume, retry
 <root>/orchestrator.log       what a detached orchestrator says
@@ -9,6 +10,9 @@
     run.json  attempts.jsonl  stdout.log  done             ours
     scores.jsonl  metrics.jsonl  ckpt/  replay/  config.yaml    the trainer's
     attempts/<n>.exit.json    exit status, written by the guard of attempt n
+    attempts/shipped.json     with storage=ship: how far the latest attempt's logs and checkpoints have come
+    set_aside/<n>/            logs and checkpoints of before attempt n, which was asked to start afresh
+<root>/checkpoints/           with storage=ship on this machine alone: the store of checkpoints
 <root>/scores/                the Parquet dataset
 <root>/runs.parquet  faults.parquet
 <root>/score_files/<suite>-<label>.json.gz
@@ -64,6 +68,13 @@ class RunDir:
     def exit_status(self, attempt: int) -> Path:
         return self.path / "attempts" / f"{attempt}.exit.json"
 
+    @property
+    def shipped(self) -> Path:
+        return self.path / "attempts" / "shipped.json"
+
+    def set_aside(self, attempt: int) -> Path:
+        return self.path / "set_aside" / str(attempt)
+
 
 @dataclass(frozen=True, slots=True)
 class SweepRoot:
@@ -74,6 +85,10 @@ class SweepRoot:
     @property
     def config(self) -> Path:
         return self.path / "sweep.yaml"
+
+    @property
+    def launches(self) -> Path:
+        return self.path / "launches.jsonl"
 
     @property
     def journal(self) -> Path:
@@ -94,6 +109,11 @@ class SweepRoot:
     @property
     def runs(self) -> Path:
         return self.path / "runs"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The store of checkpoints where none was named."""
+        return self.path / "checkpoints"
 
     @property
     def scores(self) -> Path:

@@ -179,6 +179,23 @@ class ClusterSettings(Settings):
     preemption_command: str | None = None
 
 
+class StorageSettings(Settings):
+    """Where attempts write, and how what they write reaches the root."""
+
+    #: `shared`: every node sees the root. `ship`: none does; logs travel to the root, checkpoints to a store.
+    kind: Literal["shared", "ship"] = "shared"
+    #: The store, as a URL that every node reaches; null for a folder of the root, where all nodes are this machine.
+    checkpoints: str | None = None
+    #: Seconds between two shipments of an attempt: what is lost at most with a node that vanishes.
+    interval_s: PositiveFloat = 5.0
+    #: Where a node keeps runs while they run; `$NAMES` are filled in there. Null for its temporary folder.
+    local_dir: str | None = None
+    #: How many checkpoints of a run the store keeps.
+    keep: PositiveInt = 2
+    #: Whether the replay buffer is shipped with the checkpoints; without it a retry begins with an empty one.
+    replay: bool = True
+
+
 class RetrySettings(Settings):
     """How many further attempts a run gets for each way to fail. Losses of a worker are never counted."""
 
@@ -237,6 +254,7 @@ class SweepSettings(Settings):
     #: The adapter's own options; the adapter checks them.
     trainer: dict[str, Any]
     cluster: ClusterSettings
+    storage: StorageSettings = Field(default_factory=StorageSettings)
     resources: ResourceSettings = Field(default_factory=ResourceSettings)
     #: Attempts in flight at most; null for as many as fit.
     max_concurrent: PositiveInt | None = None

@@ -14,6 +14,7 @@ import os
 import pickle
 import pickletools
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,8 @@ def repair(run_dir: RunDir) -> tuple[int | None, tuple[str, ...]]:
         faults = "; ".join(fault for state in states.values() for fault in state.faults)
         raise CheckpointBrokenError(
             f"{run_dir.path} holds logs of earlier attempts but no checkpoint that can be resumed"
-            f" ({faults or 'there is none at all'}). Move the folder away to start this run from nothing."
+            f" ({faults or 'there is none at all'}). To start this run from nothing, with what is there put aside: "
+            f"dreamsweep retry <root> --run … --fresh."
         )
     repairs: list[str] = []
     steps: list[int | None] = []
@@ -95,6 +97,40 @@ def repair(run_dir: RunDir) -> tuple[int | None, tuple[str, ...]]:
             repairs.append(mended)
     known = [step for step in steps if step is not None]
     return (max(known) if known else None), tuple(repairs)
+
+
+def newest_name(run_dir: RunDir) -> str | None:
+    """The newest finished checkpoint, as its path in the run directory; its pickles are not looked into."""
+    finished = [
+        entry
+        for folder in run_dir.checkpoints
+        for entry in _entries(folder)
+        if entry.is_dir() and (entry / "done").exists()
+    ]
+    newest = max(finished, key=lambda entry: entry.name, default=None)
+    return None if newest is None else newest.relative_to(run_dir.path).as_posix()
+
+
+def link(run_dir: RunDir, name: str, into: Path) -> None:
+    """Link the files of a finished checkpoint into another folder of the same disk, with a `latest` that names it.
+
+    Raises:
+        FileNotFoundError: the trainer removed it meanwhile.
+    """
+    source, target = run_dir.path / name, into / name
+    target.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        (target / path.name).hardlink_to(path)
+    if not (target / "done").exists():
+        raise FileNotFoundError(f"{source} was removed while it was read")
+    (target.parent / "latest").write_text(source.name, encoding="utf-8")
+
+
+def whole_chunks(folder: Path) -> Iterator[Path]:
+    """The replay chunks that are written to their end, which is where a zip archive has its table of contents."""
+    for path in sorted(folder.glob("*.npz")):
+        if zipfile.is_zipfile(path):
+            yield path
 
 
 def close_torn_line(path: Path) -> str | None:

@@ -2,7 +2,8 @@
 
 import shlex
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from orchestrator.outcomes import Verdict
@@ -25,6 +26,9 @@ class _Settings(TrainerSettings):
     log: str = "scores.jsonl"
     step_key: str = "step"
     score_key: str = "episode/score"
+    #: The file or folder in the run directory that the program resumes from and replaces in one step, by a rename;
+    #: null where it has none, or where that is not known. Only storage=ship needs to know.
+    checkpoint: str | None = None
 
 
 class CommandTrainer:
@@ -81,6 +85,30 @@ class CommandTrainer:
         sentence = close_torn_line(run_dir.path / self.settings.log)
         # Whether and where such a program resumes is its own affair: seams are found in its log.
         return None, (sentence,) if sentence else ()
+
+    @property
+    def small_files(self) -> tuple[str, ...]:
+        return ()
+
+    def checkpoint_name(self, run_dir: RunDir) -> str | None:
+        if self.settings.checkpoint is None:
+            return None
+        try:
+            return str((run_dir.path / self.settings.checkpoint).stat().st_mtime_ns)
+        except FileNotFoundError:
+            return None
+
+    def snapshot(self, run_dir: RunDir, name: str, into: Path) -> None:
+        assert self.settings.checkpoint is not None, name
+        source = run_dir.path / self.settings.checkpoint
+        files = [path for path in sorted(source.rglob("*")) if path.is_file()] if source.is_dir() else [source]
+        for path in files:
+            target = into / path.relative_to(run_dir.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.hardlink_to(path)
+
+    def pieces(self, run_dir: RunDir) -> Iterator[Path]:  # noqa: ARG002 - a checkpoint is one file or folder
+        return iter(())
 
     def has_started(self, text: str) -> bool:  # noqa: ARG002 - any program has no marker to look for
         return True

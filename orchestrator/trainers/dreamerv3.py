@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -131,6 +131,19 @@ class DreamerV3Trainer:
 
     def repair(self, run_dir: RunDir) -> tuple[int | None, tuple[str, ...]]:
         return checkpoint.repair(run_dir)
+
+    @property
+    def small_files(self) -> tuple[str, ...]:
+        return ("config.yaml",)
+
+    def checkpoint_name(self, run_dir: RunDir) -> str | None:
+        return checkpoint.newest_name(run_dir)
+
+    def snapshot(self, run_dir: RunDir, name: str, into: Path) -> None:
+        checkpoint.link(run_dir, name, into)
+
+    def pieces(self, run_dir: RunDir) -> Iterator[Path]:
+        return checkpoint.whole_chunks(run_dir.replay)
 
     def has_started(self, text: str) -> bool:
         return _STARTED in text

@@ -5,7 +5,7 @@ It is made from the composed `trainer:` options on the orchestrator's side (`sou
 from run.json's copy of them, on the worker (everything else).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -112,6 +112,27 @@ class Trainer(Protocol):
         Raises:
             TrainerError: it cannot be continued without losing results.
         """
+        ...
+
+    @property
+    def small_files(self) -> tuple[str, ...]:
+        """What the program rewrites in its run directory and people look at, by name: shipped whole."""
+        ...
+
+    def checkpoint_name(self, run_dir: RunDir) -> str | None:
+        """Names the newest finished checkpoint of a running program, cheaply; None where there is none."""
+        ...
+
+    def snapshot(self, run_dir: RunDir, name: str, into: Path) -> None:
+        """Link that checkpoint into a folder on the same disk, as it must lie in a run directory to resume from it.
+
+        Raises:
+            FileNotFoundError: the program has removed it since.
+        """
+        ...
+
+    def pieces(self, run_dir: RunDir) -> Iterator[Path]:
+        """Further files that its checkpoints need, as far as they are finished; none of them ever changes."""
         ...
 
     def has_started(self, text: str) -> bool:
