@@ -12,7 +12,6 @@ rows count. When half of the rows count no more, or there are many segments, all
 import contextlib
 import fcntl
 import json
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from aggregation.arrow_columns import numbers, numbers_of, texts
 from aggregation.bins import RunBins, bins_of
 from aggregation.episodes import Columns, read_partition
+from aggregation.partition_files import Files, files_of, partitions
 from aggregation.schema import BINS
 from aggregation.store import Generation
 from sweeps.contracts import RunKey
@@ -46,8 +46,6 @@ _REPEATED = ["suite", "task", "label", "seed", "bin", "width", "count", "length"
 
 #: Told the partitions binned so far and the partitions to bin.
 Progress = Callable[[int, int], None]
-#: Name, size and time of change of each file of a partition.
-_Files = list[list[Any]]
 
 
 class _Place(NamedTuple):
@@ -65,7 +63,7 @@ class _Place(NamedTuple):
 class _Entry:
     """One partition: what its bins were made from, and where they are, by run."""
 
-    files: _Files
+    files: Files
     runs: dict[str, _Place]
 
 
@@ -98,7 +96,7 @@ class BinCache:
         with self._locked():
             if not self._load():
                 self._entries = {}
-            found = {name: _files(path) for name, path in _partitions(self._generation.scores)}
+            found = {name: files_of(path) for name, path in partitions(self._generation.scores)}
             kept = {name: entry for name, entry in self._entries.items() if entry.files == found.get(name)}
             changed = [name for name in found if name not in kept]
             if changed:
@@ -192,7 +190,7 @@ class BinCache:
         }
         write_atomically(self._folder / "index.json", json.dumps(record, separators=(",", ":")))
 
-    def _binned(self, changed: Sequence[str], found: dict[str, _Files], progress: Progress) -> dict[str, _Entry]:
+    def _binned(self, changed: Sequence[str], found: dict[str, Files], progress: Progress) -> dict[str, _Entry]:
         """Make the bins of some partitions from their episodes, as a new segment."""
         entries = {name: _Entry(found[name], {}) for name in changed}
 
@@ -311,26 +309,3 @@ def _words(words: Sequence[str], sizes: Sequence[int]) -> pa.Array:
     distinct = {word: number for number, word in enumerate(dict.fromkeys(words))}
     index = np.repeat(np.array([distinct[word] for word in words], np.int32), sizes)
     return pa.DictionaryArray.from_arrays(numbers(index, pa.int32()), texts(list(distinct)))
-
-
-def _partitions(scores: Path) -> Iterator[tuple[str, Path]]:
-    """The partitions of a dataset by the name of their folder, in the order of those."""
-    for task in sorted(_folders(scores)):
-        for label in sorted(_folders(scores / task)):
-            yield f"{task}/{label}", scores / task / label
-
-
-def _folders(path: Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return [entry.name for entry in entries if entry.is_dir()]
-
-
-def _files(partition: Path) -> _Files:
-    """What tells that a partition changed: its files are never changed in place, and keep their time when linked."""
-    found = []
-    with os.scandir(partition) as entries:
-        for entry in entries:
-            if entry.name.startswith("part-"):
-                stat = entry.stat()
-                found.append([entry.name, stat.st_size, stat.st_mtime_ns])
-    return sorted(found)

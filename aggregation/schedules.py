@@ -1,4 +1,4 @@
-"""What turns the frames of a run into policy steps and updates: its schedule, from run.json or from its suite."""
+"""What run.json and the suite say of a run beside its scores: its schedule, and its task's published name."""
 
 import json
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ class Schedules:
 
     def __init__(self, config_dir: Path | None = None) -> None:
         self._config_dir = config_dir
-        self._suites: dict[str, Schedule | None] = {}
+        self._suites: dict[str, Suite | None] = {}
+        self._published: dict[str, dict[str, str]] = {}
         #: Runs of one suite, task and label share theirs: it is part of what a run is.
         self._launched: dict[tuple[str, str, str], Schedule] = {}
 
@@ -33,11 +34,23 @@ class Schedules:
             self._launched[place] = spec.schedule
         return self._launched[place]
 
-    def _of_suite(self, name: str) -> Schedule | None:
+    def published_task(self, suite: str, task: str) -> str:
+        """The published name of a task that may be named by the trainer's flag; the name itself where none is known."""
+        if suite not in self._published:
+            found = self.suite(suite)
+            flags = {} if found is None else found.trainer_tasks
+            self._published[suite] = {flag: name for name, flag in flags.items()}
+        return self._published[suite].get(task, task)
+
+    def suite(self, name: str) -> Suite | None:
+        """A suite by its name; None where it is not known."""
         if name not in self._suites:
-            suite = read_suite(name, self._config_dir)
-            self._suites[name] = None if suite is None else schedule_of(suite)
+            self._suites[name] = read_suite(name, self._config_dir)
         return self._suites[name]
+
+    def _of_suite(self, name: str) -> Schedule | None:
+        suite = self.suite(name)
+        return None if suite is None else schedule_of(suite)
 
 
 def schedule_of(suite: Suite) -> Schedule:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
@@ -25,6 +25,7 @@ from aggregation.reference_runs import import_files
 from aggregation.schedules import Schedules
 from aggregation.store import Generation, Store
 from aggregation.tables import read_table
+from aggregation.window_scores import Window, WindowScore, window_scores
 from sweeps.contracts import RunKey, Schedule
 from sweeps.errors import LogError, UnknownNameError
 from sweeps.layout import SweepRoot
@@ -63,6 +64,7 @@ class RunInfo:
     """One run of a source, with what is known of it beside its scores."""
 
     source: Source = field(repr=False)
+    #: With the task as published, where its suite is known and the log names it by the trainer's flag.
     key: RunKey
     #: As it is shown: that of the key, with the source's name where two sources have runs of one suite and label.
     label: str
@@ -85,12 +87,19 @@ class RunInfo:
     gpu_hours: float | None = None
     #: The run's log, or the score file that it came from; None where there is none yet.
     path: Path | None = None
+    #: The key in the dataset, where that differs.
+    logged: RunKey | None = field(default=None, repr=False)
+
+    @property
+    def stored(self) -> RunKey:
+        """The key as the dataset has it."""
+        return self.key if self.logged is None else self.logged
 
     @property
     def schedule(self) -> Schedule | None:
         """What turns frames into policy steps and updates; None where neither run.json nor the suite tells."""
         # A root may have moved since its logs were collected.
-        folders = [SweepRoot(self.source.path).run_dir(self.key).path] if self.source.kind == "root" else []
+        folders = [SweepRoot(self.source.path).run_dir(self.stored).path] if self.source.kind == "root" else []
         folders += [self.path.parent] if self.path is not None else []
         return self.source.schedules.of(self.key.suite, self.key.task, self.key.label, folders)
 
@@ -158,7 +167,7 @@ class Sources:
                 held = ahead.pop().result()
                 ahead = [pool.submit(read, place) for place, _ in islice(remaining, 1)]
                 for run in group:
-                    columns = held.pop(str(run.key), None)
+                    columns = held.pop(str(run.stored), None)
                     if columns is not None:
                         yield run, Episodes(run.key, run.method, run.train_ratio, *columns)
 
@@ -178,13 +187,30 @@ class Sources:
         for run in having:
             by_source.setdefault(run.source.name, []).append(run)
         held = {
-            name: self._cache(group[0].source).bins([str(run.key) for run in group], with_lengths=with_lengths)
+            name: self._cache(group[0].source).bins([str(run.stored) for run in group], with_lengths=with_lengths)
             for name, group in by_source.items()
         }
         for run in having:
             bins = next(held[run.source.name])
             if bins is not None:
                 yield run, bins
+
+    def window_scores(
+        self, runs: Sequence[RunInfo], windows: Mapping[tuple[str, str], Window], progress: Progress | None = None
+    ) -> list[WindowScore | None]:
+        """What each run scored on average in a window, from its episodes; None where it has none there.
+
+        Args:
+            runs: Some of `self.runs`.
+            windows: By suite and task, the first and the last environment frame.
+            progress: Called with the partitions read and to read of one dataset; what was read before is remembered.
+        """
+        wanted: dict[str, dict[str, set[Window]]] = {source.name: {} for source in self.sources}
+        for run in runs:
+            partition = partition_folder(run.stored.task, run.stored.label).as_posix()
+            wanted[run.source.name].setdefault(partition, set()).add(windows[run.key.suite, run.key.task])
+        held = {source.name: window_scores(source.generation, wanted[source.name], progress) for source in self.sources}
+        return [held[run.source.name].get((str(run.stored), windows[run.key.suite, run.key.task])) for run in runs]
 
     def _cache(self, source: Source) -> BinCache:
         """The cache of a source's bins, up to date; in a temporary place where the store cannot be written."""
@@ -358,16 +384,17 @@ def _name_parts(path: Path) -> list[str]:
 
 def _runs(source: Source) -> Iterator[RunInfo]:
     """The runs of a dataset, and those that are planned beside them."""
-    held = set()
+    rows = read_table(source.generation.runs_table).to_pylist()
+    held = {RunKey(suite=row["suite"], task=row["task"], label=row["label"], seed=row["seed"]): row for row in rows}
     ratios: dict[tuple[str, str], float] = {}
-    for row in read_table(source.generation.runs_table).to_pylist():
-        key = RunKey(suite=row["suite"], task=row["task"], label=row["label"], seed=row["seed"])
-        held.add(key)
+    for key, row in held.items():
+        published = replace(key, task=source.schedules.published_task(key.suite, key.task))
         if row["train_ratio"] is not None:
             ratios[key.suite, key.label] = row["train_ratio"]
         yield RunInfo(
             source=source,
-            key=key,
+            key=key if published in held else published,
+            logged=key,
             label=key.label,
             path=Path(row["path"]),
             **{name: row[name] for name in _FROM_ROW},
@@ -396,7 +423,12 @@ _FROM_ROW = (
 def _planned(source: Source, run: PlannedRun, sibling_ratio: float | None) -> RunInfo:
     ratio = sibling_ratio if run.train_ratio is None else run.train_ratio
     return RunInfo(
-        source=source, key=run.key, label=run.key.label, method=run.method, train_ratio=ratio, state=run.state
+        source=source,
+        key=run.key,
+        label=run.key.label,
+        method=run.method,
+        train_ratio=ratio,
+        state=run.state,
     )
 
 
@@ -440,4 +472,4 @@ def _called(run: RunInfo, kind: str) -> set[str]:
 
 
 def _partition_of(run: RunInfo) -> tuple[str, Path]:
-    return run.key.suite, run.source.generation.scores / partition_folder(run.key.task, run.key.label)
+    return run.key.suite, run.source.generation.scores / partition_folder(run.stored.task, run.stored.label)

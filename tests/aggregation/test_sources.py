@@ -10,6 +10,7 @@ from log_builders import attempt, log_text, write_foreign, write_launched
 
 from aggregation.collect import collect
 from aggregation.sources import open_sources
+from aggregation.window_scores import WindowScore
 from sweeps.contracts import RunKey, Schedule
 from sweeps.errors import LogError, UnknownNameError
 
@@ -188,3 +189,44 @@ def test_lengths_come_where_they_were_asked_for(tmp_path: Path) -> None:
     assert plain.key == RunKey(suite="dmc_proprio", task="dmc_walker_walk", label="dreamerv3", seed=0)
     assert plain.lengths is None
     np.testing.assert_array_equal(full.lengths, [7.0, np.nan])
+
+
+def test_tasks_named_by_the_trainers_flag_get_their_published_name(tmp_path: Path) -> None:
+    """Logs of the official trainer then stand beside published scores; two names of one task are not mixed."""
+    for name, task in (("logs", "atari100k_pong"), ("both", "atari100k_alien"), ("both", "atari_alien")):
+        write_foreign(tmp_path / name, log_text([(10, 1.0)]), task=task)
+
+    with open_sources([tmp_path / "logs", tmp_path / "both"], suite="atari100k") as sources:
+        assert [(run.source.name, run.key.task) for run in sources.runs] == [
+            ("both", "atari100k_alien"),
+            ("both", "atari_alien"),
+            ("logs", "atari_pong"),
+        ]
+        assert [each.scores.tolist() for _, each in sources.episodes()] == [[1.0]] * 3
+        assert [bins.mean[-1] for _, bins in sources.bins()] == [1.0] * 3
+
+
+def test_window_scores_are_means_of_episodes_and_are_remembered(tmp_path: Path) -> None:
+    """Both ends of a window are inside; nulls do not count; a log that grew is read again."""
+    logs = tmp_path / "logs"
+    path = write_foreign(logs, log_text([(9, 5.0), (10, 1.0), (15, float("nan")), (20, 3.0), (21, 7.0)]))
+    write_foreign(logs, log_text([(21, 7.0)]), seed=1)
+    place = ("dmc", "dmc_walker_walk")
+
+    def scores(low: int, high: int) -> list[WindowScore | None]:
+        with open_sources([tmp_path / "store"]) as sources:
+            return sources.window_scores(sources.runs, {place: (low, high)}, lambda done, _: read.append(done))
+
+    read: list[int] = []
+    collect([logs], tmp_path / "store")
+    assert scores(10, 20) == [WindowScore(2.0, 2), None]
+    assert scores(10, 20) == [WindowScore(2.0, 2), None]
+    assert scores(21, 21) == [WindowScore(7.0, 1), WindowScore(7.0, 1)]
+    assert read == [0, 0]
+    with path.open("ab") as log:
+        log.write(log_text([(22, 1.0)]))
+    collect([logs], tmp_path / "store")
+    assert scores(21, 22) == [WindowScore(4.0, 2), WindowScore(7.0, 1)]
+    for window in range(9):
+        assert scores(window, 22)[0] is not None
+    assert scores(10, 20) == [WindowScore(2.0, 2), None]
