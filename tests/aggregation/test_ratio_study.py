@@ -66,7 +66,7 @@ def means(study: RatioStudy, kind: str, task: int = 0) -> dict[float, float | No
 
 def test_where_updates_are_all_that_counts() -> None:
     """At equal frames the highest ratio leads; at equal updates all are the same, and are told to be."""
-    study = study_of([learner(ratio, seed, by_updates, noise=1.0) for ratio in (1, 2, 4) for seed in range(4)])
+    study = study_of([learner(ratio, seed, by_updates, noise=20.0) for ratio in (1, 2, 4) for seed in range(4)])
     at_end = {ratio: rules.updates(SCHEDULE, ratio) for ratio in (1, 2, 4)}
 
     assert (study.suite, study.name, study.ratios) == ("gym", "m", (1.0, 2.0, 4.0))
@@ -77,9 +77,9 @@ def test_where_updates_are_all_that_counts() -> None:
     assert "ratio 1" in budgets["updates"].chosen
     # The window is the last tenth of the budget: its mean is that of 95 %.
     for ratio, mean in means(study, "frames").items():
-        assert mean == pytest.approx(0.95 * at_end[ratio], rel=0.01)
+        assert mean == pytest.approx(0.95 * at_end[ratio], abs=30)
     for mean in means(study, "updates").values():
-        assert mean == pytest.approx(0.95 * at_end[1], rel=0.01)
+        assert mean == pytest.approx(0.95 * at_end[1], abs=30)
     assert [(each.ratio, each.frames) for each in budgets["updates"].ratios] == [
         (1.0, pytest.approx(FRAMES, rel=0.01)),
         (2.0, pytest.approx(FRAMES / 2, rel=0.01)),
