@@ -84,11 +84,17 @@ def optimality_gap(scores: Scores, *, gamma: float = _GAMMA) -> float:
     return gamma - mean([np.minimum(task, gamma) for task in present(scores)])
 
 
+def capped_mean(scores: Scores) -> float:
+    """The mean of the tasks' means, each of which counts as 1 at most: the headline of DMLab-30 (IMPALA, ICML 2018)."""
+    return float(np.mean([min(task.mean(), 1.0) for task in present(scores)]))
+
+
 METRICS: Mapping[str, Callable[[Scores], float]] = {
     "mean": mean,
     "median": median,
     "iqm": iqm,
     "optimality_gap": optimality_gap,
+    "capped_mean": capped_mean,
 }
 
 
@@ -256,9 +262,10 @@ def present(scores: Scores) -> list[Floats]:
 def _drawn(tasks: Sequence[Floats], counts: Sequence[NDArray[np.float32]], metrics: Sequence[str]) -> dict[str, Floats]:
     """Each metric in each draw, shape [draws]."""
     drawn: dict[str, Floats] = {}
-    if "mean" in metrics or "median" in metrics:
+    if {"mean", "median", "capped_mean"} & set(metrics):
         means = task_means(tasks, counts)
         drawn["mean"], drawn["median"] = means.mean(axis=0), np.median(means, axis=0)
+        drawn["capped_mean"] = np.minimum(means, 1.0).mean(axis=0)
     if "optimality_gap" in metrics:
         capped = task_means([np.minimum(task, _GAMMA) for task in tasks], counts)
         drawn["optimality_gap"] = _GAMMA - capped.mean(axis=0)

@@ -200,3 +200,10 @@ def test_repeating_every_run_changes_no_task_mean(matrix: Floats) -> None:
 
     for metric in ("mean", "median", "optimality_gap"):
         assert point(repeated, metric) == pytest.approx(point(list(matrix), metric), abs=1e-9)
+
+
+def test_the_capped_mean_caps_tasks_and_not_runs() -> None:
+    """A run beyond 1 makes up for another of its task, and no task for another."""
+    scores = [np.array([0.0, 1.8]), np.array([3.0, 5.0]), np.array([0.5])]
+
+    assert point(scores, "capped_mean") == pytest.approx((0.9 + 1.0 + 0.5) / 3)
