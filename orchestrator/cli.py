@@ -150,6 +150,15 @@ def _build_parser() -> argparse.ArgumentParser:
     plot.add_argument("--json", action="store_true", help="print one JSON object")
     plot.set_defaults(handler=_plot)
 
+    report = commands.add_parser("report", help="write one HTML file: scores, curves, coverage, failures, origin")
+    report.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, DreamerV3 log folders, score files")
+    for selector in ("suite", "task", "label"):
+        report.add_argument(f"--{selector}", action="append", metavar="NAME", help=f"only this {selector}; repeatable")
+    report.add_argument("--config-dir", type=Path, help="your own config directory, whose suites count beside ours")
+    report.add_argument("--out", type=Path, help="the file to write; report/index.html in the root by default")
+    report.add_argument("--json", action="store_true", help="print one JSON object")
+    report.set_defaults(handler=_report)
+
     trainer = commands.add_parser("trainer", help="the embedded trainer")
     actions = trainer.add_subparsers(metavar="ACTION", required=True)
     install = actions.add_parser("install", help="install the official algorithm from the package registry")
@@ -236,6 +245,12 @@ def _plot(arguments: argparse.Namespace) -> int:
     from orchestrator.result_commands import plot
 
     return plot(arguments)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from orchestrator.report_command import report
+
+    return report(arguments)
 
 
 def _trainer_install(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from orchestrator.loop import Loop
 from orchestrator.machine import new_node
 from orchestrator.policy import Limits
 from orchestrator.requests import pending_requests
-from orchestrator.root import KnownSpecs, check_specs, freeze_config, make_writable, planning_events
+from orchestrator.root import KnownSpecs, check_specs, freeze_config, make_writable, planning_events, record_launch
 from orchestrator.states import Run, SweepState
 from orchestrator.status import replayed
 from sweeps.contracts import Resources, RunSpec
@@ -73,10 +73,20 @@ class Launch:
         #: By method; lower goes first.
         self._priorities = priorities or {}
 
-    def run(self, *, config_text: str, limits: Limits, finish: Callable[[], None] = lambda: None) -> LaunchResult:
+    def run(
+        self,
+        *,
+        config_text: str,
+        limits: Limits,
+        words: Sequence[str] | None = None,
+        finish: Callable[[], None] = lambda: None,
+    ) -> LaunchResult:
         """Do it.
 
         Args:
+            config_text: the composed configuration, to be kept.
+            limits: what the orchestrator keeps to.
+            words: those that a user launched it with, to be kept; None where there are none.
             finish: called at the end, while the root is still held: nobody else shall write the results.
 
         Raises:
@@ -88,6 +98,8 @@ class Launch:
             state = replayed(self._root)
             check_specs(self._root, self._specs, state)
             freeze_config(self._root, config_text)
+            if words is not None:
+                record_launch(self._root, clock.now(), words)
             with Journal(self._root.journal) as journal:
                 loop = Loop(state, journal, self._cluster)
                 at = clock.now()

@@ -2,13 +2,14 @@
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from orchestrator.events import Event, RunFoundDone, RunFoundUndone, RunPlanned
 from orchestrator.states import SweepState
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import RootError, SpecChangedError
-from sweeps.files import write_atomically
+from sweeps.files import read_records, write_atomically
 from sweeps.layout import RunDir, SweepRoot
 
 _SHOWN_DIFFERENCES = 8
@@ -54,6 +55,24 @@ def read_spec(run_dir: RunDir) -> RunSpec | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise RootError(f"{run_dir.spec} cannot be read ({error}); restore it, or remove its folder.") from None
+
+
+def frozen_configs(root: SweepRoot) -> list[Path]:
+    """What `freeze_config` wrote, oldest first."""
+    found = root.path.glob(f"{root.config.stem}*{root.config.suffix}")
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def record_launch(root: SweepRoot, at: float, words: Sequence[str]) -> None:
+    """Keep the words of a launch, for those who want to repeat it."""
+    with root.launches.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"at": at, "words": list(words)}) + "\n")
+
+
+def launches(root: SweepRoot) -> list[list[str]]:
+    """The words of every launch that differs from the others, oldest first."""
+    words = [tuple(map(str, record.get("words", ()))) for record in read_records(root.launches)]
+    return [list(each) for each in dict.fromkeys(words)]
 
 
 def check_specs(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState) -> None:

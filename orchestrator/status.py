@@ -22,6 +22,8 @@ class RunStatus:
     """One run as it stands."""
 
     run: str
+    #: The method × suite with which it shares its failures.
+    group: str
     state: str
     attempts: int
     #: Environment frames of the last finished episode, and of the budget; None where nothing is known.
@@ -127,6 +129,7 @@ def _run_status(root: SweepRoot, run: Run) -> RunStatus:
     is_bad = run.state in ("failed", "backing_off")
     return RunStatus(
         run=str(run.key),
+        group=run.group,
         state=run.state,
         attempts=run.attempt,
         step=step,

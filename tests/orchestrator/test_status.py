@@ -107,7 +107,7 @@ def test_every_state_is_told(sweep: Sweep) -> None:
     sweep.planned(10, 11, 12, 13)
 
     def run(seed: int, state: str, attempts: int = 1, host: str = "h", **changes: Any) -> RunStatus:
-        return RunStatus(run=name(seed), state=state, attempts=attempts, host=host, **changes)
+        return RunStatus(run=name(seed), group=GROUP, state=state, attempts=attempts, host=host, **changes)
 
     assert status_of(sweep.root) == SweepStatus(
         root=str(sweep.root.path),

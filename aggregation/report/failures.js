@@ -1,0 +1,22 @@
+// What failed, by cause: how often, an example, and the end of its log.
+
+import { element } from "./nodes.js";
+import { counted } from "./numbers.js";
+
+export function failuresSection(payload) {
+  const { groups, held, warnings } = payload.failures;
+  const parts = [];
+  for (const text of warnings) parts.push(element("p", { class: "warning" }, text));
+  for (const each of held) {
+    parts.push(element("p", { class: "warning" }, element("b", {}, "Held back "), `${each.group}: ${each.why}`));
+  }
+  if (groups.length === 0) parts.push(element("p", { class: "good" }, payload.failures.is_known ? "No run failed." : "The sources do not tell of failures."));
+  for (const [place, group] of groups.entries()) {
+    parts.push(element("details", { class: "failure", open: place === 0 },
+      element("summary", {}, element("b", {}, counted(group.runs, "run")), " ", element("span", { class: "outcome" }, group.outcome), ` ${group.cause}`),
+      element("p", {}, "For example ", element("code", {}, group.example)),
+      group.lines.length ? element("pre", { tabindex: "0", "aria-label": "End of the log" }, group.lines.join("\n")) : null,
+      group.log ? element("p", { class: "where" }, group.log) : null));
+  }
+  return parts;
+}

@@ -1,0 +1,51 @@
+"""Writes the report of some sources."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aggregation.report.page import page
+from aggregation.report.payload import Circumstances, payload
+from aggregation.sources import Sources
+from sweeps.errors import LogError
+from sweeps.files import write_atomically
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The report that was written."""
+
+    path: str
+    bytes: int
+    runs: int
+    tasks: int
+    labels: int
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def write_report(sources: Sources, path: Path, made: Circumstances) -> Report:
+    """Write the page of some sources as one file, in place of an earlier one.
+
+    Raises:
+        LogError: the file cannot be written.
+    """
+    shown: Mapping[str, Any] = payload(sources, made)
+    text = page(dict(shown))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise LogError(
+            f"{path} cannot be written: {error.strerror or error}. Expected a place for the report; name another one "
+            f"with --out."
+        ) from None
+    return Report(
+        path=str(path),
+        bytes=len(text.encode()),
+        runs=len(sources.runs),
+        tasks=len(shown["tasks"]),
+        labels=len(shown["labels"]),
+    )

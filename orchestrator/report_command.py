@@ -1,0 +1,118 @@
+"""The command `report`: one HTML file about sweep roots, stores, logs or score files."""
+
+import argparse
+import contextlib
+import datetime
+import json
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from aggregation.collect import collect
+from aggregation.report.facts import RootFacts
+from aggregation.report.payload import Circumstances
+from aggregation.report.report import Report, write_report
+from aggregation.sources import Sources, open_sources
+from orchestrator import clock
+from orchestrator.consoles import console_for
+from orchestrator.root_facts import root_facts
+from sweeps.errors import ConfigError, DreamsweepError, LogError
+from sweeps.layout import SweepRoot
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the report of what was given."""
+    paths = [path.expanduser().absolute() for path in arguments.paths]
+    for path in paths:
+        _bring_up_to_date(SweepRoot(path))
+    with open_sources(
+        paths,
+        suites=arguments.suite,
+        tasks=arguments.task,
+        labels=arguments.label,
+        config_dir=arguments.config_dir,
+    ) as sources:
+        written = report_of(sources, _place(paths, arguments.out), words=_words(arguments))
+    if arguments.json:
+        json.dump(written.to_json(), sys.stdout)
+        print()
+    else:
+        print_report(written)
+    return 0
+
+
+def report_of(sources: Sources, path: Path, *, words: list[str] | None = None) -> Report:
+    """Write the report of opened sources, with all that their roots tell.
+
+    Args:
+        sources: What was opened.
+        path: Of the file.
+        words: Those after `dreamsweep` that make it again; None to name the sources.
+    """
+    made = Circumstances(
+        at=datetime.datetime.fromtimestamp(clock.now(), tz=datetime.UTC),
+        version=_version(),
+        words=words or [],
+        facts=_facts(sources),
+    )
+    return write_report(sources, path, made)
+
+
+def print_report(written: Report) -> None:
+    """Where it lies, and how large it is."""
+    console = console_for(sys.stdout)
+    console.print(
+        f"report       {written.path}: {written.runs:,} runs, {written.bytes / 1e6:.2f} MB",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
+
+
+def _bring_up_to_date(root: SweepRoot) -> None:
+    """Collect what a root's runs have logged since; one that cannot be written is shown as it was collected."""
+    if root.journal.exists():
+        with contextlib.suppress(LogError):
+            collect([root.path], root.path)
+
+
+def _facts(sources: Sources) -> dict[str, RootFacts]:
+    found = {}
+    for source in sources.sources:
+        root = SweepRoot(source.path)
+        if source.has_plan:
+            with contextlib.suppress(DreamsweepError):
+                found[str(source.path)] = root_facts(root)
+    return found
+
+
+def _place(paths: list[Path], out: Path | None) -> Path:
+    """Where the report goes: into the root, unless it is about more than one, or about the files of others."""
+    if out is not None:
+        out = out.expanduser().absolute()
+        return out / "index.html" if out.is_dir() else out
+    root = SweepRoot(paths[0])
+    if len(paths) == 1 and (root.journal.exists() or root.config.exists() or (root.path / ".collected").is_dir()):
+        return root.report
+    raise ConfigError(
+        f"Say where the report shall go, as --out FILE: {', '.join(map(str, paths))} is not one sweep root, and "
+        f"nothing is written into folders of other programs."
+    )
+
+
+def _words(arguments: argparse.Namespace) -> list[str]:
+    """The command as it was given, without what does not change the report."""
+    words = ["report", *map(str, arguments.paths)]
+    for name in ("suite", "task", "label"):
+        for value in getattr(arguments, name) or ():
+            words += [f"--{name}", value]
+    if arguments.config_dir is not None:
+        words += ["--config-dir", str(arguments.config_dir)]
+    return words + (["--out", str(arguments.out)] if arguments.out is not None else [])
+
+
+def _version() -> str:
+    try:
+        return metadata.version("dreamsweep")
+    except metadata.PackageNotFoundError:
+        return "unknown version"
