@@ -12,6 +12,7 @@ from aggregation.axes import Axis, left_out
 from aggregation.curve_bands import aggregate, summary
 from aggregation.curve_tables import Grid, Scatter, scatter
 from aggregation.curve_view import CurveView
+from aggregation.scales import RAW, Scale
 from aggregation.sources import RunInfo, Sources, label_order
 
 Floats = NDArray[np.float64]
@@ -20,20 +21,6 @@ Ints = NDArray[np.int64]
 _FEWEST_POINTS, _MOST_POINTS = 10, 60
 #: Episodes of a typical run per point, so that a point's mean is a mean.
 _EPISODES_PER_POINT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Makes the scores of tasks comparable."""
-
-    #: In words, such as `human-normalised score`.
-    name: str
-    #: From a task's name and its scores to scores of the same shape.
-    of: Callable[[str, Floats], Floats]
-
-
-#: Scores as they are.
-RAW = Scale("episode score", lambda _task, scores: scores)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,14 +243,18 @@ def _aggregate_panel(
     groups = [{each.runs[rows.start].label: rows for rows in _groups(each.runs)} for each in scatters]
     first = {run.label: run for each in scatters for run in each.runs}
     labels = [label for label in _label_order(first.values()) if any(label in group for group in groups)]
-    common = [place for place, group in enumerate(groups) if all(label in group for label in labels)]
+    shared_by_all = [place for place, group in enumerate(groups) if all(label in group for label in labels)]
+    common = [place for place in shared_by_all if scale.knows(scatters[place].runs[0].key.task)]
+    notes = []
+    if len(common) < len(shared_by_all):
+        notes.append(f"{len(shared_by_all) - len(common)} tasks of {suite} are not known to its scale ({scale.name}).")
     if len(common) < 2:
         return None, [
+            *notes,
             f"No aggregate of {suite}: its {len(labels)} labels have {len(common)} tasks in common; two or more are "
-            f"needed. Choose labels with --label."
+            f"needed. Choose labels with --label.",
         ]
-    notes = []
-    if len(common) < len(scatters):
+    if len(shared_by_all) < len(scatters):
         of_all = f"the {len(common)} of {len(scatters)} tasks that all labels have"
         notes.append(f"The aggregate of {suite} is over {of_all}.")
     shared = [(scatters[place], groups[place]) for place in common]

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregation.axes import gpu_hours, needs, wall_hours
-from aggregation.curves import RAW, Scale
 from aggregation.ratio_budgets import Budget, Kind, RunTrail, equal_budget, missing_budget, rounded
 from aggregation.ratio_families import RatioFamily, ratio_families
 from aggregation.ratio_frontier import Frontier, frontiers
 from aggregation.ratio_verdict import Recommendation, recommendation
+from aggregation.scales import RAW, Scale
 from aggregation.sources import RunInfo, Sources
 from aggregation.statistics import Interval, intervals
 
@@ -301,7 +301,7 @@ class _Study:
         scores: dict[str, list[dict[int, float]]] = {}
         for each in tasks:
             budget = next((budget for budget in each.budgets if budget.kind == kind), None)
-            if budget is None or len(budget.ratios) < len(ratios):
+            if budget is None or len(budget.ratios) < len(ratios) or not scale.knows(each.task):
                 continue
             by_ratio = [_scaled(scale, each.task, ratio.scores) for ratio in budget.ratios]
             if all(by_ratio):

@@ -6,7 +6,8 @@ from run_builders import BuiltSources, built
 
 from aggregation.binning import binned, filled
 from aggregation.curve_view import CurveView
-from aggregation.curves import CurveSet, Scale, curves
+from aggregation.curves import CurveSet, curves
+from aggregation.scales import Scale
 from aggregation.smoothing import Smoothing
 from sweeps.contracts import Schedule
 
@@ -120,7 +121,7 @@ def two_tasks(label: str, scale: float, tasks: str = "ab") -> list[object]:
 
 def test_an_aggregate_is_over_scaled_scores() -> None:
     """Task b has scores ten times as high, and its scale takes that back."""
-    scale = Scale("share of the best", lambda task, scores: scores / (10.0 if task == "gym_b" else 1.0))
+    scale = Scale("share of the best", {"gym_a": (0.0, 1.0), "gym_b": (0.0, 10.0)})
     shown = curves(
         BuiltSources(two_tasks("m", 1.0)),
         CurveView(points=3, band="range"),

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from run_builders import BuiltRun, BuiltSources, built
 
-from aggregation.curves import Scale
 from aggregation.ratio_study import RatioStudy, ratio_study
 from aggregation.ratio_verdict import difference_interval
+from aggregation.scales import Scale
 from sweeps import ratio as rules
 from sweeps.contracts import Schedule
 
@@ -117,7 +117,7 @@ def test_the_aggregate_is_over_scaled_scores_of_tasks_that_every_ratio_has() -> 
         for seed in (0, 1)
         if (task, ratio) != ("gym_c", 2)
     ]
-    scale = Scale("share", lambda task, scores: scores / (10 if task == "gym_b" else 1))
+    scale = Scale("share", {"gym_a": (0.0, 1.0), "gym_b": (0.0, 10.0)})
     study = study_of(runs, scale_of=lambda _suite: scale)
     at_frames = next(each for each in study.aggregate if each.kind == "frames")
 
