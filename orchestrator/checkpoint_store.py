@@ -302,7 +302,7 @@ def probe(url: str) -> None:
     Raises:
         StorageError: it cannot be done here; the message says what failed.
     """
-    name = f"probe/{uuid.uuid4().hex}"
+    name = f"probe-{uuid.uuid4().hex}"
     try:
         files = _Files(url)
         files.write(f"{name}/object", b"dreamsweep")

@@ -57,6 +57,7 @@ def cluster_of(settings: ClusterSettings, storage: StorageSettings) -> Cluster:
         poll_every_s=settings.poll_every_s,
         lease_s=settings.lease_s,
         preemption_command=settings.preemption_command,
+        storage=storage,
         beat=beat,
     )
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ class Dock:
         self._sweep_id = sweep_id
         self._storage = storage
         self._troubles: dict[RunKey, str] = {}
+        #: What the files say of the attempts that are in flight; nobody else writes them.
+        self._records: dict[RunKey, Attempt] = {}
+        self._checkpoints: dict[RunKey, str] = {}
 
     @property
     def store(self) -> str:
@@ -65,6 +69,7 @@ class Dock:
         checkpoint = before.get("checkpoint", "") if before.get("since", 0) == fresh_from else ""
         record = {"attempt": attempt, "sizes": sizes, "since": fresh_from, "checkpoint": checkpoint}
         write_atomically(run_dir.shipped, json.dumps(record) + "\n")
+        self._checkpoints[spec.key] = checkpoint
         return Handover(
             storage=self._storage,
             store=self.store,
@@ -83,6 +88,11 @@ class Dock:
         run_dir = self._root.run_dir(spec.key)
         return {name: _size(run_dir.path / name) for name in self._logs(spec)}
 
+    def was_handed_over(self, key: RunKey, attempt: int) -> bool:
+        """Whether an attempt may have been told to start; an orchestrator may have died before it did so."""
+        record = next(read_records(self._root.run_dir(key).shipped), {})
+        return bool(record.get("attempt") == attempt)
+
     def take(self, key: RunKey, attempt: int, parcel: Parcel) -> None:
         """Unpack what the attempt that the run was handed over to has sent; the same again changes nothing.
 
@@ -96,42 +106,48 @@ class Dock:
             if path != run_dir.spec or not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, content)
-        # The line comes before the bytes that it explains, and is completed behind them.
-        is_first = not any(line.get("attempt") == attempt for line in read_records(run_dir.attempts))
-        if parcel.record is not None and is_first:
-            write_attempt(run_dir, parcel.record)
+        record = parcel.record
+        known = self._records.get(key)
+        is_known = known is not None and known.attempt == attempt
+        # The line comes before the bytes that it explains. It is completed behind them, when they are safe.
+        if record is not None and (not is_known or (record != known and not parcel.is_all)):
+            self._write_record(run_dir, key, record if is_known else replace(record, outcome=None, ended_at=None))
         for chunk in parcel.chunks:
             _append(run_dir.path / chunk.log, chunk)
         if parcel.checkpoint:
-            self._note_checkpoint(run_dir, parcel.checkpoint)
+            self._note_checkpoint(run_dir, key, parcel.checkpoint)
         self._note_trouble(key, parcel.trouble)
-        if parcel.record is not None and not is_first:
-            _rewrite(run_dir, parcel.record)
         if parcel.is_all:
-            self._finish(run_dir, attempt, parcel)
+            self._finish(run_dir, key, attempt, parcel)
 
-    def _finish(self, run_dir: RunDir, attempt: int, parcel: Parcel) -> None:
-        for path in run_dir.path.glob("*.jsonl"):
-            _sync(path)
+    def _finish(self, run_dir: RunDir, key: RunKey, attempt: int, parcel: Parcel) -> None:
+        record = parcel.record
+        for name in () if record is None else record.log_bytes:
+            if (run_dir.path / name).exists():
+                _sync(run_dir.path / name)
         if parcel.exit_status is not None:
             write_atomically(run_dir.exit_status(attempt), parcel.exit_status)
-        record = parcel.record
         if record is not None:
-            _rewrite(run_dir, record)
+            self._write_record(run_dir, key, record)
         has_succeeded = has_ended_well(run_dir) if record is None else record.outcome == "succeeded"
         if has_succeeded and not run_dir.done.exists():
             ended_at = None if record is None else record.ended_at
             write_atomically(run_dir.done, json.dumps({"attempt": attempt, "ended_at": ended_at}) + "\n")
+
+    def _write_record(self, run_dir: RunDir, key: RunKey, record: Attempt) -> None:
+        write_attempt(run_dir, record)
+        self._records[key] = record
 
     def _logs(self, spec: RunSpec) -> tuple[str, ...]:
         run_dir = self._root.run_dir(spec.key)
         own = (run_dir.metrics.name, run_dir.stdout.name)
         return tuple(dict.fromkeys([LogFormat.from_trainer(spec.trainer).file, *own]))
 
-    def _note_checkpoint(self, run_dir: RunDir, name: str) -> None:
-        record: dict[str, Any] = next(read_records(run_dir.shipped), {})
-        if record.get("checkpoint") != name:
+    def _note_checkpoint(self, run_dir: RunDir, key: RunKey, name: str) -> None:
+        if self._checkpoints.get(key) != name:
+            record: dict[str, Any] = next(read_records(run_dir.shipped), {})
             write_atomically(run_dir.shipped, json.dumps({**record, "checkpoint": name}) + "\n")
+            self._checkpoints[key] = name
 
     def _note_trouble(self, key: RunKey, trouble: str) -> None:
         if trouble and self._troubles.get(key) != trouble:
@@ -187,12 +203,6 @@ def _append(path: Path, chunk: Chunk) -> None:
             file.write(b"\n" * (chunk.offset - size))
             size = chunk.offset
         file.write(news(size, chunk))
-
-
-def _rewrite(run_dir: RunDir, record: Attempt) -> None:
-    lines = {line.get("attempt"): line for line in read_records(run_dir.attempts)}
-    if lines.get(record.attempt) != json.loads(json.dumps(record.to_json())):
-        write_attempt(run_dir, record)
 
 
 def _size(path: Path) -> int:

@@ -124,7 +124,6 @@ def local_folder(handover: Handover, attempt: int) -> Path:
     settings = handover.storage
     if settings.local_dir is None:
         top = Path(tempfile.gettempdir()) / f"dreamsweep-{getuser()}"
-        top.mkdir(mode=0o700, exist_ok=True)
     else:
         top = Path(os.path.expandvars(settings.local_dir)).expanduser().absolute()
     return top / handover.folder / str(attempt)
@@ -133,7 +132,7 @@ def local_folder(handover: Handover, attempt: int) -> Path:
 def make_local_folder(path: Path) -> None:
     """Make an attempt's folder, empty; those of earlier attempts, which are over for certain, go."""
     shutil.rmtree(path.parent, ignore_errors=True)
-    path.mkdir(parents=True)
+    path.mkdir(mode=0o700, parents=True)
 
 
 def _content(path: Path, start: int = 0, most: int = -1) -> bytes | None:

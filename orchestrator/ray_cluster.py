@@ -39,17 +39,21 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import clock
+from orchestrator.checkpoint_store import probe
 from orchestrator.commands import LaunchAttempt, StopAttempt
+from orchestrator.dock import Dock, check_storage
 from orchestrator.events import AttemptEnded, Event, NodeJoined, NodeLeft, TrainingBegan
 from orchestrator.leases import LeaseBook, margin_s
 from orchestrator.outcomes import Outcome
 from orchestrator.process import GuardedProcess
 from orchestrator.process_cluster import ended_event, started_event
+from orchestrator.shipping import Handover, Parcel
 from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
-from sweeps.errors import ClusterError
+from sweeps.errors import ClusterError, StorageError
 from sweeps.files import read_records
 from sweeps.layout import RunDir, SweepRoot
+from sweeps.settings import StorageSettings
 
 if TYPE_CHECKING:
     # Every worker imports this file: it shall not bring Arrow along.
@@ -67,6 +71,9 @@ _DOUBTS_EVERY_S = 0.5
 _FIRST_LEASE_TRIES = 20
 #: How long an actor that was placed on a node with room may take to appear.
 _PLACEMENT_LIMIT_S = 120.0
+#: Of a store of checkpoints: on how many nodes it is tried at a launch, and how long that may take.
+_MOST_PROBED = 4
+_PROBE_LIMIT_S = 90.0
 # Ray's own resources, as ray.nodes() lists them beside the custom ones.
 _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 
@@ -85,12 +92,21 @@ class AttemptActor:
         self._stopped: set[tuple[RunKey, int]] = set()
         threading.Thread(target=self._keep_renewing, name="lease", daemon=True).start()
 
-    def begin(self, spec: RunSpec, run_dir: RunDir, attempt: int, preemption_command: str | None) -> AttemptReport:
+    def begin(
+        self,
+        spec: RunSpec,
+        run_dir: RunDir,
+        attempt: int,
+        preemption_command: str | None,
+        handover: Handover | None,
+        fresh_from: int,
+    ) -> AttemptReport:
         """Start an attempt, once; returns as soon as there is something to tell."""
         if self._held != (spec.key, attempt):
             assert self._worker is None or self._worker.report().verdict is not None, self._held
             lease_s = self._first_lease_s(spec.key, attempt)
-            self._worker = AttemptWorker(spec, run_dir, attempt, Terms(lease_s, preemption_command))
+            terms = Terms(lease_s, preemption_command)
+            self._worker = AttemptWorker(spec, run_dir, attempt, terms, handover=handover, fresh_from=fresh_from)
             self._held = (spec.key, attempt)
             if self._held in self._stopped:
                 self._worker.stop()
@@ -112,6 +128,16 @@ class AttemptActor:
         self._stopped.add((key, attempt))
         if self._worker is not None and self._held == (key, attempt):
             self._worker.stop()
+
+    def parcel(self, have: Mapping[str, int], is_anew: bool) -> Parcel:
+        """What a root that it cannot see lacks of the attempt."""
+        assert self._worker is not None, "no attempt was begun"
+        return self._worker.parcel(have, is_anew=is_anew)
+
+    def discard(self) -> None:
+        """Remove what the attempt left on this node: the root has it all."""
+        assert self._worker is not None, "no attempt was begun"
+        self._worker.discard()
 
     def _first_lease_s(self, key: RunKey, attempt: int) -> float:
         for _ in range(_FIRST_LEASE_TRIES):
@@ -224,6 +250,12 @@ class _Doubt:
     #: Whether Ray says that the actor is dead; a silent one may still speak.
     is_dead: bool
 
+        #: With storage=ship: whether it was asked for a parcel, when it is asked again, whether the last answer may be
+        #: lost, and whether the root has everything of it.
+        self.is_asked = False
+        self.ask_at = self.launched_at
+        self.is_anew = True
+        self.is_in = False
 
 class RayCluster:
     """Attempts as Ray actors, on a cluster that `connect` starts or joins."""
@@ -285,6 +317,7 @@ class RayCluster:
         for key, attempt in sorted(wanted):
             flight = _Flight(key, attempt, None, None)
             self._flights[key, attempt] = flight
+        storage: StorageSettings | None = None,
             self._put_in_doubt(
                 flight, "worker_lost", "its worker was gone when the orchestrator came back", is_dead=True
             )
@@ -299,7 +332,16 @@ class RayCluster:
             idle = self._idle.get(place)
             actor = idle.pop() if idle else self._new_actor(command)
             call = actor.begin.remote(
-                self._specs[command.key], self._root.run_dir(command.key), command.attempt, self._preemption_command
+        self._storage = storage or StorageSettings()
+        self._dock: Dock | None = None
+        #: Questions for parcels, and in the end the request to discard what was sent.
+        self._parcels: dict[Any, _Flight] = {}
+                spec,
+                self._root.run_dir(command.key),
+                command.attempt,
+                self._preemption_command,
+                None if dock is None else dock.hand_over(spec, command.attempt, command.fresh_from),
+                command.fresh_from,
             )
             self._take_up(_Flight(*name, actor, place), call)
 
@@ -309,13 +351,18 @@ class RayCluster:
             name=f"{self._sweep_id}/{uuid.uuid4().hex}",
             namespace=self._namespace,
             lifetime="detached",
-            max_concurrency=3,  # one call that watches, one that stops, one of an orchestrator that asks what is held
+            # One call that watches, one that stops, two of an orchestrator that asks what is held, one for a parcel.
+            max_concurrency=5,
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             memory=resources.memory_bytes or None,
             resources=dict(resources.custom) or None,
+        check_storage(root, specs, self._storage)
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=command.node, soft=False),
         ).remote(self._namespace, self._registry_name, self._lease_s)
+        if self._storage.kind == "ship":
+            self._dock = Dock(root, sweep_id, self._storage)
+            _probe_store(self._dock.store)
 
     @property
     def _registry_name(self) -> str:
@@ -348,6 +395,7 @@ class RayCluster:
         except (RayError, ConnectionError, TimeoutError) as error:
             raise ClusterError(
                 f"The connection to the Ray cluster is lost ({type(error).__name__}). Attempts that still run go on; "
+            spec, dock = self._specs[command.key], self._dock
                 f"the same command finds them again once the cluster answers (`ray status`)."
             ) from None
 
@@ -357,13 +405,16 @@ class RayCluster:
         self._look_at_nodes()
         self._look_at_doubts()
         if not self._pending:
-            calls = list(self._calls)
+            calls = [*self._calls, *self._parcels]
             if calls:
                 ready, _ = ray.wait(calls, num_returns=1, timeout=timeout_s, fetch_local=True)
                 if ready:  # what else has come by now is taken along
                     ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=True)
                 for call in ready:
-                    self._hear(self._calls.pop(call), call)
+                    if call in self._parcels:
+                        self._take_in(self._parcels.pop(call), call)
+                    else:
+                        self._hear(self._calls.pop(call), call)
             else:
                 clock.sleep(min(timeout_s, 0.2))
             self._give_up_unplaced()
@@ -406,6 +457,7 @@ class RayCluster:
             self._put_in_doubt(flight, "crashed", f"its worker failed: {error.cause!r}", is_dead=True)
             return
         except RayError as error:
+        self._ask_for_parcels()
             self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
             return
         flight.report, flight.doubt, flight.heard_at = report, None, clock.monotonic()
@@ -439,7 +491,15 @@ class RayCluster:
                 self._put_in_doubt(flight, "worker_lost", "its worker fell silent")
         doubtful = [flight for flight in self._flights.values() if flight.doubt is not None]
         if not doubtful or moment - self._doubts_at < _DOUBTS_EVERY_S:
-            return
+        elif self._dock is None:
+            self._finish(flight)
+        elif not flight.is_asked:
+            self._ask(flight, self._dock)
+
+    def _finish(self, flight: _Flight) -> None:
+        """Report the end of an attempt whose actor told it."""
+        assert flight.report is not None, flight.key
+        report = flight.report
         self._doubts_at = moment
         for flight in doubtful:
             assert flight.doubt is not None
@@ -472,6 +532,60 @@ class RayCluster:
             return not ray.get(self._registry.is_known.remote(_lease_of(flight.key, flight.attempt)), timeout=5.0)
         except RayError:
             return False
+
+    def _ask_for_parcels(self) -> None:
+        if self._dock is None:
+            return
+        moment = clock.monotonic()
+        for flight in self._flights.values():
+            is_due = flight.report is not None and not flight.is_asked and moment >= flight.ask_at
+            if is_due and flight.actor is not None:
+                self._ask(flight, self._dock)
+
+    def _ask(self, flight: _Flight, dock: Dock) -> None:
+        flight.is_asked = True
+        self._parcels[flight.actor.parcel.remote(dock.have(self._specs[flight.key]), flight.is_anew)] = flight
+
+    def _take_in(self, flight: _Flight, call: Any) -> None:
+        """Unpack a parcel; what does not come or cannot be unpacked will be asked for again."""
+        dock = self._dock
+        if self._flights.get((flight.key, flight.attempt)) is not flight or dock is None:
+            return  # given up since: another attempt may have been launched, and the root's files are its own now
+        flight.is_asked = False
+        flight.ask_at = clock.monotonic() + dock.interval_s
+        if flight.is_in:
+            self._finish(flight)
+            try:
+                ray.get(call, timeout=10.0)
+            except (RayError, TimeoutError):  # its folder stays behind, until the node is cleared
+                self._idle[flight.place or ()].remove(flight.actor)
+            return
+        was_lost, flight.is_anew = flight.is_anew, True
+        try:
+            parcel = ray.get(call, timeout=10.0)
+            dock.take(flight.key, flight.attempt, parcel)
+        except (ActorUnavailableError, GetTimeoutError) as error:
+            self._put_in_doubt(flight, "worker_lost", f"its worker does not answer ({type(error).__name__})")
+            return
+        except RayTaskError as error:
+            ray.kill(flight.actor, no_restart=True)
+            self._put_in_doubt(flight, "crashed", f"its worker failed: {error.cause!r}", is_dead=True)
+            return
+        except RayError as error:
+            self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
+            return
+        except OSError as error:
+            if not was_lost:
+                log.warning("%s: the root does not take its logs: %s", flight.key, error)
+            return
+        flight.is_anew, flight.heard_at = False, clock.monotonic()
+        if flight.doubt is not None and not flight.doubt.is_dead:
+            flight.doubt = None
+        if parcel.is_all and flight.report is not None and flight.report.verdict is not None:
+            flight.is_in = flight.is_asked = True
+            self._parcels[flight.actor.discard.remote()] = flight
+        elif parcel.has_more or (flight.report is not None and flight.report.verdict is not None):
+            self._ask(flight, dock)
 
     def _is_over_by_lease(self, flight: _Flight) -> bool:
         """Whether the attempt's lease must have run out; then it is given up."""
@@ -519,6 +633,8 @@ class RayCluster:
         for name, event in alive.items():
             known = self._nodes.get(name)
             if known is None or _resources_of(known) != _resources_of(event):
+        if self._dock is not None and self._dock.was_handed_over(flight.key, flight.attempt):
+            return False
                 self._nodes[name] = event
                 self._pending.append(event)
 
@@ -605,6 +721,42 @@ def count_attempts(namespace: str) -> int:
 def _verdict_of(error: RayError) -> tuple[Outcome, str]:
     """The only translation of Ray's errors into outcomes."""
     if isinstance(error, OutOfMemoryError):
+def _store_fault(url: str) -> str:
+    """Why this node cannot use a store; empty where it can."""
+    try:
+        probe(url)
+    except StorageError as error:
+        return str(error)
+    return ""
+
+
+def _probe_store(url: str) -> None:
+    """See that the nodes can use a store, before anything is started on them.
+
+    Raises:
+        StorageError: one of them cannot.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")][:_MOST_PROBED]
+    task = ray.remote(num_cpus=0, max_retries=0)(_store_fault)
+    calls = {}
+    for node in nodes:
+        strategy = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
+        calls[task.options(scheduling_strategy=strategy).remote(url)] = node.get("NodeManagerHostname", "")
+    done, silent = ray.wait(list(calls), num_returns=len(calls), timeout=_PROBE_LIMIT_S) if calls else ([], [])
+    for call in done:
+        try:
+            fault = ray.get(call)
+        except RayError:
+            continue  # the node is gone; others are there
+        if fault:
+            raise StorageError(f"On the node {calls[call]}: {fault}")
+    if silent:
+        raise StorageError(
+            f"The store of checkpoints at storage.checkpoints={url!r} does not answer the node {calls[silent[0]]} "
+            f"within {_PROBE_LIMIT_S:g} s. Is it reached from there?"
+        )
+
+
         return "out_of_memory", "Ray's memory monitor killed it: the node ran out of memory"
     if getattr(error, "preempted", False) or "SIGTERM" in str(error) or "preempted" in str(error):
         return "preempted", "its node was taken away"
