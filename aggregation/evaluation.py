@@ -1,0 +1,436 @@
+"""From curves to numbers: what each seed scored in a protocol's window, and what the seeds say together.
+
+A seed's score is the mean of its episodes in the window; a task's is the mean over the seeds that have one. Every
+number keeps its coverage: seeds with data, seeds planned, and how far the others are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregation.sources import RunInfo, Sources, label_order
+from aggregation.statistics import Interval, LeaveOneOut, intervals, leave_one_task_out
+from aggregation.student_t import quantile
+from aggregation.window_scores import Progress, Window
+from sweeps.errors import ConfigError, LogError, UnknownNameError
+from sweeps.protocols import protocol_of, read_normaliser, read_suite
+from sweeps.settings import Protocol
+
+Floats = NDArray[np.float64]
+
+REPS = 10_000
+CONFIDENCE = 0.95
+_NAMED_TASKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the score of a task is put on a scale that tasks share, and how numbers on that scale are shown."""
+
+    #: By task, the scores that stand for 0 and 1; None where scores are compared as they are.
+    spans: Mapping[str, tuple[float, float]] | None
+    #: What is shown is `offset + factor * value`.
+    factor: float = 1.0
+    offset: float = 0.0
+    #: Behind a shown number: `%`, or nothing.
+    unit: str = ""
+    #: In words: `% by atari57_gamer`, `score`.
+    name: str = "score"
+
+    def normalised(self, task: str, scores: Floats) -> Floats:
+        """Scores of a task on the shared scale, of the same shape."""
+        if self.spans is None:
+            return scores
+        low, high = self.spans[task]
+        return (scores - low) / (high - low)
+
+    def shown(self, value: float, metric: str) -> float:
+        """An aggregate as it is shown; an optimality gap is a distance, the others are places on the scale."""
+        return self.factor * value + (0.0 if metric == "optimality_gap" else self.offset)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A seed that has no episode in the window."""
+
+    seed: int
+    #: The run's state; `absent` where other tasks of its label have the seed and this one has no such run.
+    state: str
+    #: How far it is, in environment frames.
+    last_step: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One task and label. Arrays have shape [seeds planned], NaN where a seed has no episode in the window."""
+
+    task: str
+    label: str
+    seeds: tuple[int, ...]
+    scores: Floats
+    normalised: Floats
+    missing: tuple[Missing, ...]
+    #: The mean score with Student's interval over the seeds that have data: NaN bounds for one, None for no seed.
+    mean: Interval | None
+
+    @property
+    def with_data(self) -> int:
+        """Seeds with an episode in the window."""
+        return len(self.seeds) - len(self.missing)
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.missing
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "label": self.label,
+            "mean": None if self.mean is None else _interval_json(self.mean),
+            "seeds_with_data": self.with_data,
+            "seeds_planned": len(self.seeds),
+            "seeds": list(self.seeds),
+            "scores": _json_numbers(self.scores),
+            "normalised": _json_numbers(self.normalised),
+            "missing": [asdict(each) for each in self.missing],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """An aggregate of one label over its tasks, on the shared scale."""
+
+    label: str
+    metric: str
+    #: With the interval of a bootstrap over the seeds within each task.
+    value: Interval
+    #: Between which values it moves when one task is left out; None where there is only one.
+    without_one: LeaveOneOut | None
+    #: Those that have data, of which the aggregate is.
+    tasks: tuple[str, ...]
+
+    def to_json(self, scale: Scale) -> dict[str, Any]:
+        shown = [scale.shown(each, self.metric) for each in (self.value.point, self.value.low, self.value.high)]
+        left = self.without_one
+        return {
+            "label": self.label,
+            "metric": self.metric,
+            "value": shown[0],
+            "low": shown[1],
+            "high": shown[2],
+            "unit": scale.unit,
+            "tasks": len(self.tasks),
+            "leave_one_task_out": None
+            if left is None
+            else {
+                "low": scale.shown(left.low, self.metric),
+                "low_without": self.tasks[left.low_without],
+                "high": scale.shown(left.high, self.metric),
+                "high_without": self.tasks[left.high_without],
+            },
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One suite by one protocol."""
+
+    suite: str
+    #: With what was set in its place.
+    protocol: Protocol
+    scale: Scale
+    #: In the suite's own order where it is known, else by name.
+    tasks: tuple[str, ...]
+    #: By method, ratio and name.
+    labels: tuple[str, ...]
+    windows: Mapping[str, Window]
+    cells: Mapping[tuple[str, str], Cell]
+    #: Tasks that the suite has and no run; empty where the suite is not known.
+    absent_tasks: tuple[str, ...] = ()
+    reps: int = REPS
+    confidence: float = CONFIDENCE
+    #: By source, how it was named and where it lies.
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def cell(self, task: str, label: str) -> Floats:
+        """Scores of the seeds planned, shape [seeds]."""
+        return self.cells[task, label].scores
+
+    def normalised(self, task: str, label: str) -> Floats:
+        """The same on the shared scale."""
+        return self.cells[task, label].normalised
+
+    def best(self, task: str) -> frozenset[str]:
+        """The label with the highest mean, and those whose means lie within its interval."""
+        means = {label: mean for label in self.labels if (mean := self.cells[task, label].mean) is not None}
+        if not means:
+            return frozenset()
+        top = max(means.values(), key=lambda mean: mean.point)
+        bound = top.point if np.isnan(top.low) else top.low
+        return frozenset(label for label, mean in means.items() if mean.point >= bound)
+
+    @property
+    def is_aggregated(self) -> bool:
+        """Whether the tasks share a scale, so that numbers over them mean something."""
+        return self.scale.spans is not None or len(self.tasks) == 1
+
+    @cached_property
+    def headlines(self) -> tuple[Headline, ...]:
+        """By metric, then by label; a label without any data has none."""
+        return self._aggregates(None)
+
+    @cached_property
+    def shared_tasks(self) -> tuple[str, ...]:
+        """Tasks on which every label that has data at all has some."""
+        having = [label for label in self.labels if self._with_data(label)]
+        return tuple(task for task in self.tasks if all(task in self._with_data(label) for label in having))
+
+    @cached_property
+    def shared_headlines(self) -> tuple[Headline, ...]:
+        """The headlines on the shared tasks alone; empty where those are all that any label has, or none."""
+        wider = any(len(self._with_data(label)) > len(self.shared_tasks) for label in self.labels)
+        return self._aggregates(self.shared_tasks) if wider and self.shared_tasks else ()
+
+    def _with_data(self, label: str) -> list[str]:
+        return [task for task in self.tasks if self.cells[task, label].with_data]
+
+    def _aggregates(self, only: Sequence[str] | None) -> tuple[Headline, ...]:
+        metrics = self.protocol.aggregate if self.is_aggregated else []
+        found: dict[tuple[str, str], Headline] = {}
+        for label in self.labels if metrics else ():
+            tasks = tuple(task for task in self._with_data(label) if only is None or task in only)
+            if not tasks:
+                continue
+            scores = [self.normalised(task, label) for task in tasks]
+            # The same draws for each label, so that equal scores have equal intervals.
+            generator = np.random.default_rng(0)
+            bounds = intervals(scores, metrics, reps=self.reps, confidence=self.confidence, generator=generator)
+            for metric in metrics:
+                found[metric, label] = Headline(
+                    label=label,
+                    metric=metric,
+                    value=bounds[metric],
+                    without_one=leave_one_task_out(scores, metric),
+                    tasks=tasks,
+                )
+        return tuple(found[metric, label] for metric in metrics for label in self.labels if (metric, label) in found)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "suite": self.suite,
+            "protocol": self.protocol.model_dump(mode="json"),
+            "unit": self.scale.name,
+            "confidence": self.confidence,
+            "tasks": list(self.tasks),
+            "labels": list(self.labels),
+            "windows": {task: list(window) for task, window in self.windows.items()},
+            "absent_tasks": list(self.absent_tasks),
+            "cells": [
+                {**self.cells[task, label].to_json(), "is_best": label in self.best(task)}
+                for task in self.tasks
+                for label in self.labels
+            ],
+            "headlines": [headline.to_json(self.scale) for headline in self.headlines],
+            "shared_tasks": list(self.shared_tasks),
+            "shared_headlines": [headline.to_json(self.scale) for headline in self.shared_headlines],
+            "sources": dict(self.sources),
+        }
+
+
+def evaluate(
+    sources: Sources,
+    protocol: Protocol | None = None,
+    *,
+    suite: str | None = None,
+    config_dir: Path | None = None,
+    reps: int = REPS,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate the runs of one suite.
+
+    Args:
+        sources: What was opened.
+        protocol: None for the suite's own. One that says nothing of a scale takes the suite's.
+        suite: Which; may be left out where there is only one.
+        config_dir: A user's own config directory.
+        reps: Draws of the bootstrap.
+        progress: Called with the partitions read and to read.
+
+    Raises:
+        UnknownNameError: no run is of that suite.
+        ConfigError: there are several suites and none was named, or the normaliser lacks a task.
+        LogError: no run has an episode in its window.
+    """
+    name = _suite(sources, suite)
+    runs = [run for run in sources.runs if run.key.suite == name]
+    known = read_suite(name, config_dir)
+    used = protocol_of(name, config_dir) if protocol is None else protocol
+    own = protocol_of(name, config_dir)
+    if used.normaliser is None and used.scores is None:
+        used = used.model_copy(update={"normaliser": own.normaliser, "scores": own.scores})
+    if not used.aggregate:
+        used = used.model_copy(update={"aggregate": own.aggregate or ["mean", "median"]})
+    order = {task: place for place, task in enumerate(known.tasks)} if known is not None else {}
+    tasks = tuple(
+        sorted(dict.fromkeys(run.key.task for run in runs), key=lambda task: (order.get(task, len(order)), task))
+    )
+    labels = tuple(dict.fromkeys(run.label for run in sorted(runs, key=label_order)))
+    scale = _scale(used, tasks, config_dir)
+    windows = _windows(used, runs)
+    scores = sources.window_scores(runs, {(name, task): window for task, window in windows.items()}, progress)
+    if not any(scores):
+        raise LogError(_nothing_inside(name, used, runs, windows))
+    by_cell: dict[tuple[str, str], dict[int, tuple[RunInfo, float]]] = {}
+    for run, score in zip(runs, scores, strict=True):
+        by_cell.setdefault((run.key.task, run.label), {})[run.key.seed] = run, score.mean if score else np.nan
+    seeds = _planned_seeds(runs)
+    cells = {
+        (task, label): _cell(task, label, by_cell.get((task, label), {}), seeds.get((task, label), seeds[label]), scale)
+        for task in tasks
+        for label in labels
+    }
+    return Evaluation(
+        suite=name,
+        protocol=used,
+        scale=scale,
+        tasks=tasks,
+        labels=labels,
+        windows=windows,
+        cells=cells,
+        absent_tasks=tuple(task for task in order if task not in tasks),
+        reps=reps,
+        sources={source.name: str(source.path) for source in sources.sources},
+    )
+
+
+def _suite(sources: Sources, wanted: str | None) -> str:
+    suites = sources.suites
+    if wanted is not None:
+        if wanted not in suites:
+            raise UnknownNameError("suite", wanted, suites)
+        return wanted
+    if not suites:
+        raise LogError("There is no run to evaluate yet; collect again when the first episode has ended.")
+    if len(suites) > 1:
+        raise ConfigError(f"There are runs of several suites: {', '.join(suites)}. Say which one is meant.")
+    return suites[0]
+
+
+def _scale(protocol: Protocol, tasks: Sequence[str], config_dir: Path | None) -> Scale:
+    if protocol.normaliser not in (None, "none"):
+        assert protocol.normaliser is not None
+        spans = read_normaliser(protocol.normaliser, config_dir)
+        lacking = [task for task in tasks if task not in spans]
+        if lacking:
+            named = ", ".join(lacking[:_NAMED_TASKS]) + (", …" if len(lacking) > _NAMED_TASKS else "")
+            raise ConfigError(
+                f"The normaliser {protocol.normaliser!r} has no scores for {named}. Expected two for each task; choose "
+                f"another with --normaliser, --normaliser none to compare scores as they are, or fewer tasks."
+            )
+        return Scale(spans, factor=100.0, unit="%", name=f"% by {protocol.normaliser}")
+    if protocol.scores is not None:
+        low, high = protocol.scores
+        return Scale(dict.fromkeys(tasks, (low, high)), factor=high - low, offset=low)
+    return Scale(None)
+
+
+def _windows(protocol: Protocol, runs: Sequence[RunInfo]) -> dict[str, Window]:
+    """The window of each task."""
+    reached: dict[str, int] = {}
+    for run in runs:
+        reached[run.key.task] = max(reached.get(run.key.task, 0), run.last_step or 0)
+    if protocol.window is not None:
+        return dict.fromkeys(reached, protocol.window)
+    share = protocol.last
+    if share is None:
+        raise ConfigError(
+            f"The protocol {protocol.name!r} has neither a window nor a last share. Give one with --window FIRST:LAST, "
+            f"or --protocol final for the end of the runs."
+        )
+    ends = {task: protocol.frames or step for task, step in reached.items()}
+    return {task: (end - int(share * end), end) for task, end in ends.items()}
+
+
+def _planned_seeds(runs: Sequence[RunInfo]) -> dict[tuple[str, str] | str, tuple[int, ...]]:
+    """By task and label, or by label alone where nothing tells which runs there were to be, the seeds of each cell.
+
+    A plan tells exactly. Elsewhere a seed that any task of a label has is expected of all its tasks.
+    """
+    found: dict[tuple[str, str] | str, set[int]] = {}
+    for run in runs:
+        if run.source.has_plan:
+            found.setdefault((run.key.task, run.label), set()).add(run.key.seed)
+            found.setdefault(run.label, set())
+        else:
+            found.setdefault(run.label, set()).add(run.key.seed)
+    return {place: tuple(sorted(seeds)) for place, seeds in found.items()}
+
+
+def _cell(
+    task: str, label: str, runs: Mapping[int, tuple[RunInfo, float]], seeds: tuple[int, ...], scale: Scale
+) -> Cell:
+    scores = np.array([runs[seed][1] if seed in runs else np.nan for seed in seeds], np.float64)
+    missing = []
+    for seed, score in zip(seeds, scores.tolist(), strict=True):
+        if np.isnan(score):
+            run = runs[seed][0] if seed in runs else None
+            missing.append(
+                Missing(
+                    seed=seed,
+                    state=run.state if run else "absent",
+                    last_step=run.last_step if run is not None else None,
+                )
+            )
+    return Cell(
+        task=task,
+        label=label,
+        seeds=seeds,
+        scores=scores,
+        normalised=scale.normalised(task, scores),
+        missing=tuple(missing),
+        mean=mean_interval(scores),
+    )
+
+
+def mean_interval(scores: Floats, confidence: float = CONFIDENCE) -> Interval | None:
+    """The mean with Student's t interval: a bootstrap of a handful of seeds would be too narrow.
+
+    Args:
+        scores: NaN for a missing seed, shape [seeds].
+        confidence: Of the interval.
+    """
+    good = scores[np.isfinite(scores)]
+    if not len(good):
+        return None
+    mean = float(good.mean())
+    if len(good) == 1:
+        return Interval(mean, np.nan, np.nan)
+    half = quantile((1 + confidence) / 2, len(good) - 1) * float(good.std(ddof=1)) / len(good) ** 0.5
+    return Interval(mean, mean - half, mean + half)
+
+
+def _nothing_inside(suite: str, protocol: Protocol, runs: Sequence[RunInfo], windows: Mapping[str, Window]) -> str:
+    furthest = max(runs, key=lambda run: run.last_step or 0)
+    low, high = windows[furthest.key.task]
+    reached = f"{furthest.key} is furthest, at {furthest.last_step or 0:,}"
+    return (
+        f"No run of {suite} has an episode in the window of the protocol {protocol.name!r}, {low:,} to {high:,} "
+        f"environment frames: {reached}. Wait until they get there, or give --window FIRST:LAST, or --protocol final "
+        f"for the end of the runs as they are."
+    )
+
+
+def _interval_json(interval: Interval) -> dict[str, float | None]:
+    return {
+        name: None if np.isnan(value) else value
+        for name, value in (("value", interval.point), ("low", interval.low), ("high", interval.high))
+    }
+
+
+def _json_numbers(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.tolist()]
