@@ -123,12 +123,6 @@ class AttemptActor:
         assert self._worker is not None, "no attempt was begun"
         return self._worker.wait(timeout_s, is_begun_known=is_begun_known)
 
-    def stop(self, key: RunKey, attempt: int) -> None:
-        """End an attempt with its grace period."""
-        self._stopped.add((key, attempt))
-        if self._worker is not None and self._held == (key, attempt):
-            self._worker.stop()
-
     def parcel(self, have: Mapping[str, int], is_anew: bool) -> Parcel:
         """What a root that it cannot see lacks of the attempt."""
         assert self._worker is not None, "no attempt was begun"
@@ -138,6 +132,12 @@ class AttemptActor:
         """Remove what the attempt left on this node: the root has it all."""
         assert self._worker is not None, "no attempt was begun"
         self._worker.discard()
+
+    def stop(self, key: RunKey, attempt: int) -> None:
+        """End an attempt with its grace period."""
+        self._stopped.add((key, attempt))
+        if self._worker is not None and self._held == (key, attempt):
+            self._worker.stop()
 
     def _first_lease_s(self, key: RunKey, attempt: int) -> float:
         for _ in range(_FIRST_LEASE_TRIES):
@@ -238,6 +238,12 @@ class _Flight:
         self.report: AttemptReport | None = None
         self.is_started = False
         self.is_begun = False
+        #: With storage=ship: whether it was asked for a parcel, when it is asked again, whether the last answer may be
+        #: lost, and whether the root has everything of it.
+        self.is_asked = False
+        self.ask_at = self.launched_at
+        self.is_anew = True
+        self.is_in = False
         #: Since when its actor has been dead or silent, and what that looks like; None while all is well.
         self.doubt: _Doubt | None = None
 
@@ -250,12 +256,6 @@ class _Doubt:
     #: Whether Ray says that the actor is dead; a silent one may still speak.
     is_dead: bool
 
-        #: With storage=ship: whether it was asked for a parcel, when it is asked again, whether the last answer may be
-        #: lost, and whether the root has everything of it.
-        self.is_asked = False
-        self.ask_at = self.launched_at
-        self.is_anew = True
-        self.is_in = False
 
 class RayCluster:
     """Attempts as Ray actors, on a cluster that `connect` starts or joins."""
@@ -268,6 +268,7 @@ class RayCluster:
         poll_every_s: float,
         lease_s: float = 60.0,
         preemption_command: str | None = None,
+        storage: StorageSettings | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         """Set up; nothing is started yet.
@@ -282,6 +283,10 @@ class RayCluster:
         self._poll_every_s = poll_every_s
         self._lease_s = lease_s
         self._preemption_command = preemption_command
+        self._storage = storage or StorageSettings()
+        self._dock: Dock | None = None
+        #: Questions for parcels, and in the end the request to discard what was sent.
+        self._parcels: dict[Any, _Flight] = {}
         self._beat = beat
         self._flights: dict[tuple[RunKey, int], _Flight] = {}
         self._calls: dict[Any, _Flight] = {}
@@ -296,8 +301,12 @@ class RayCluster:
         self._root = root
         self._sweep_id = sweep_id
         self._specs = specs
+        check_storage(root, specs, self._storage)
         self._disconnect = self._connect(sweep_id)
         self._registry = self._find_registry()
+        if self._storage.kind == "ship":
+            self._dock = Dock(root, sweep_id, self._storage)
+            _probe_store(self._dock.store)
 
     def adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
         wanted = set(attempts)
@@ -317,7 +326,6 @@ class RayCluster:
         for key, attempt in sorted(wanted):
             flight = _Flight(key, attempt, None, None)
             self._flights[key, attempt] = flight
-        storage: StorageSettings | None = None,
             self._put_in_doubt(
                 flight, "worker_lost", "its worker was gone when the orchestrator came back", is_dead=True
             )
@@ -331,11 +339,8 @@ class RayCluster:
             place = _place(command)
             idle = self._idle.get(place)
             actor = idle.pop() if idle else self._new_actor(command)
+            spec, dock = self._specs[command.key], self._dock
             call = actor.begin.remote(
-        self._storage = storage or StorageSettings()
-        self._dock: Dock | None = None
-        #: Questions for parcels, and in the end the request to discard what was sent.
-        self._parcels: dict[Any, _Flight] = {}
                 spec,
                 self._root.run_dir(command.key),
                 command.attempt,
@@ -357,12 +362,8 @@ class RayCluster:
             num_gpus=resources.gpus,
             memory=resources.memory_bytes or None,
             resources=dict(resources.custom) or None,
-        check_storage(root, specs, self._storage)
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=command.node, soft=False),
         ).remote(self._namespace, self._registry_name, self._lease_s)
-        if self._storage.kind == "ship":
-            self._dock = Dock(root, sweep_id, self._storage)
-            _probe_store(self._dock.store)
 
     @property
     def _registry_name(self) -> str:
@@ -395,7 +396,6 @@ class RayCluster:
         except (RayError, ConnectionError, TimeoutError) as error:
             raise ClusterError(
                 f"The connection to the Ray cluster is lost ({type(error).__name__}). Attempts that still run go on; "
-            spec, dock = self._specs[command.key], self._dock
                 f"the same command finds them again once the cluster answers (`ray status`)."
             ) from None
 
@@ -404,6 +404,7 @@ class RayCluster:
         self._give_back_idle()
         self._look_at_nodes()
         self._look_at_doubts()
+        self._ask_for_parcels()
         if not self._pending:
             calls = [*self._calls, *self._parcels]
             if calls:
@@ -457,7 +458,6 @@ class RayCluster:
             self._put_in_doubt(flight, "crashed", f"its worker failed: {error.cause!r}", is_dead=True)
             return
         except RayError as error:
-        self._ask_for_parcels()
             self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
             return
         flight.report, flight.doubt, flight.heard_at = report, None, clock.monotonic()
@@ -469,28 +469,6 @@ class RayCluster:
             self._pending.append(TrainingBegan(at=clock.now(), key=flight.key, attempt=flight.attempt))
         if report.verdict is None:
             self._watch_on(flight)
-            return
-        self._pending.append(ended_event(flight.key, flight.attempt, report, clock.now()))
-        del self._flights[flight.key, flight.attempt]
-        self._registry.forget.remote(_lease_of(flight.key, flight.attempt))
-        self._idle.setdefault(flight.place or (), []).append(flight.actor)
-
-    def _put_in_doubt(self, flight: _Flight, outcome: Outcome, cause: str, *, is_dead: bool = False) -> None:
-        since = flight.doubt.since if flight.doubt else clock.monotonic()
-        if flight.doubt is None:
-            log.info("%s is in doubt: %s", flight.key, cause)
-        flight.doubt = _Doubt(since, outcome, cause, is_dead)
-
-    def _look_at_doubts(self) -> None:
-        """Report the attempts whose end has become certain."""
-        moment = clock.monotonic()
-        for flight in self._flights.values():
-            # A frozen worker, or a link that swallows everything, breaks no call for a long time.
-            is_silent = flight.report is not None and moment - flight.heard_at > self._silence_limit_s()
-            if is_silent and flight.doubt is None:
-                self._put_in_doubt(flight, "worker_lost", "its worker fell silent")
-        doubtful = [flight for flight in self._flights.values() if flight.doubt is not None]
-        if not doubtful or moment - self._doubts_at < _DOUBTS_EVERY_S:
         elif self._dock is None:
             self._finish(flight)
         elif not flight.is_asked:
@@ -500,38 +478,10 @@ class RayCluster:
         """Report the end of an attempt whose actor told it."""
         assert flight.report is not None, flight.key
         report = flight.report
-        self._doubts_at = moment
-        for flight in doubtful:
-            assert flight.doubt is not None
-            if flight.doubt.is_dead:
-                # Everybody takes its worker for dead; should it live, its trainer goes with the lease all the same.
-                self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
-            if self._is_over_by_guard(flight) or self._never_began(flight) or self._is_over_by_lease(flight):
-                self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
-                self._report_end(flight.key, flight.attempt, flight.doubt.outcome, flight.doubt.cause)
-                del self._flights[flight.key, flight.attempt]
-                if flight.actor is not None:
-                    ray.kill(flight.actor, no_restart=True)
-
-    def _silence_limit_s(self) -> float:
-        return 3 * self._poll_every_s + self._lease_s / 2
-
-    def _is_over_by_guard(self, flight: _Flight) -> bool:
-        """Whether the guard has written how the trainer ended, for an actor that will not speak any more."""
-        assert flight.doubt is not None
-        return flight.doubt.is_dead and self._root.run_dir(flight.key).exit_status(flight.attempt).exists()
-
-    def _never_began(self, flight: _Flight) -> bool:
-        """Whether the orchestrator that was to launch it died first: no lease, no trace, and none to come."""
-        if flight.actor is not None:
-            return False
-        lines = read_records(self._root.run_dir(flight.key).attempts)
-        if any(line.get("attempt") == flight.attempt for line in lines):
-            return False
-        try:
-            return not ray.get(self._registry.is_known.remote(_lease_of(flight.key, flight.attempt)), timeout=5.0)
-        except RayError:
-            return False
+        self._pending.append(ended_event(flight.key, flight.attempt, report, clock.now()))
+        del self._flights[flight.key, flight.attempt]
+        self._registry.forget.remote(_lease_of(flight.key, flight.attempt))
+        self._idle.setdefault(flight.place or (), []).append(flight.actor)
 
     def _ask_for_parcels(self) -> None:
         if self._dock is None:
@@ -587,6 +537,58 @@ class RayCluster:
         elif parcel.has_more or (flight.report is not None and flight.report.verdict is not None):
             self._ask(flight, dock)
 
+    def _put_in_doubt(self, flight: _Flight, outcome: Outcome, cause: str, *, is_dead: bool = False) -> None:
+        since = flight.doubt.since if flight.doubt else clock.monotonic()
+        if flight.doubt is None:
+            log.info("%s is in doubt: %s", flight.key, cause)
+        flight.doubt = _Doubt(since, outcome, cause, is_dead)
+
+    def _look_at_doubts(self) -> None:
+        """Report the attempts whose end has become certain."""
+        moment = clock.monotonic()
+        for flight in self._flights.values():
+            # A frozen worker, or a link that swallows everything, breaks no call for a long time.
+            is_silent = flight.report is not None and moment - flight.heard_at > self._silence_limit_s()
+            if is_silent and flight.doubt is None:
+                self._put_in_doubt(flight, "worker_lost", "its worker fell silent")
+        doubtful = [flight for flight in self._flights.values() if flight.doubt is not None]
+        if not doubtful or moment - self._doubts_at < _DOUBTS_EVERY_S:
+            return
+        self._doubts_at = moment
+        for flight in doubtful:
+            assert flight.doubt is not None
+            if flight.doubt.is_dead:
+                # Everybody takes its worker for dead; should it live, its trainer goes with the lease all the same.
+                self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
+            if self._is_over_by_guard(flight) or self._never_began(flight) or self._is_over_by_lease(flight):
+                self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
+                self._report_end(flight.key, flight.attempt, flight.doubt.outcome, flight.doubt.cause)
+                del self._flights[flight.key, flight.attempt]
+                if flight.actor is not None:
+                    ray.kill(flight.actor, no_restart=True)
+
+    def _silence_limit_s(self) -> float:
+        return 3 * self._poll_every_s + self._lease_s / 2
+
+    def _is_over_by_guard(self, flight: _Flight) -> bool:
+        """Whether the guard has written how the trainer ended, for an actor that will not speak any more."""
+        assert flight.doubt is not None
+        return flight.doubt.is_dead and self._root.run_dir(flight.key).exit_status(flight.attempt).exists()
+
+    def _never_began(self, flight: _Flight) -> bool:
+        """Whether the orchestrator that was to launch it died first: no lease, no trace, and none to come."""
+        if flight.actor is not None:
+            return False
+        if self._dock is not None and self._dock.was_handed_over(flight.key, flight.attempt):
+            return False
+        lines = read_records(self._root.run_dir(flight.key).attempts)
+        if any(line.get("attempt") == flight.attempt for line in lines):
+            return False
+        try:
+            return not ray.get(self._registry.is_known.remote(_lease_of(flight.key, flight.attempt)), timeout=5.0)
+        except RayError:
+            return False
+
     def _is_over_by_lease(self, flight: _Flight) -> bool:
         """Whether the attempt's lease must have run out; then it is given up."""
         limit_s = self._lease_s + margin_s(self._lease_s)
@@ -633,8 +635,6 @@ class RayCluster:
         for name, event in alive.items():
             known = self._nodes.get(name)
             if known is None or _resources_of(known) != _resources_of(event):
-        if self._dock is not None and self._dock.was_handed_over(flight.key, flight.attempt):
-            return False
                 self._nodes[name] = event
                 self._pending.append(event)
 
@@ -663,6 +663,42 @@ def _check_answers(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host and port.isdigit() and "/" not in host:  # not for ray://, which it handles itself
         socket.create_connection((host, int(port)), timeout=_ANSWER_LIMIT_S).close()
+
+
+def _store_fault(url: str) -> str:
+    """Why this node cannot use a store; empty where it can."""
+    try:
+        probe(url)
+    except StorageError as error:
+        return str(error)
+    return ""
+
+
+def _probe_store(url: str) -> None:
+    """See that the nodes can use a store, before anything is started on them.
+
+    Raises:
+        StorageError: one of them cannot.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")][:_MOST_PROBED]
+    task = ray.remote(num_cpus=0, max_retries=0)(_store_fault)
+    calls = {}
+    for node in nodes:
+        strategy = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
+        calls[task.options(scheduling_strategy=strategy).remote(url)] = node.get("NodeManagerHostname", "")
+    done, silent = ray.wait(list(calls), num_returns=len(calls), timeout=_PROBE_LIMIT_S) if calls else ([], [])
+    for call in done:
+        try:
+            fault = ray.get(call)
+        except RayError:
+            continue  # the node is gone; others are there
+        if fault:
+            raise StorageError(f"On the node {calls[call]}: {fault}")
+    if silent:
+        raise StorageError(
+            f"The store of checkpoints at storage.checkpoints={url!r} does not answer the node {calls[silent[0]]} "
+            f"within {_PROBE_LIMIT_S:g} s. Is it reached from there?"
+        )
 
 
 def host_orchestrator(words: Sequence[str], root: SweepRoot, *, namespace: str) -> None:
@@ -721,42 +757,6 @@ def count_attempts(namespace: str) -> int:
 def _verdict_of(error: RayError) -> tuple[Outcome, str]:
     """The only translation of Ray's errors into outcomes."""
     if isinstance(error, OutOfMemoryError):
-def _store_fault(url: str) -> str:
-    """Why this node cannot use a store; empty where it can."""
-    try:
-        probe(url)
-    except StorageError as error:
-        return str(error)
-    return ""
-
-
-def _probe_store(url: str) -> None:
-    """See that the nodes can use a store, before anything is started on them.
-
-    Raises:
-        StorageError: one of them cannot.
-    """
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")][:_MOST_PROBED]
-    task = ray.remote(num_cpus=0, max_retries=0)(_store_fault)
-    calls = {}
-    for node in nodes:
-        strategy = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-        calls[task.options(scheduling_strategy=strategy).remote(url)] = node.get("NodeManagerHostname", "")
-    done, silent = ray.wait(list(calls), num_returns=len(calls), timeout=_PROBE_LIMIT_S) if calls else ([], [])
-    for call in done:
-        try:
-            fault = ray.get(call)
-        except RayError:
-            continue  # the node is gone; others are there
-        if fault:
-            raise StorageError(f"On the node {calls[call]}: {fault}")
-    if silent:
-        raise StorageError(
-            f"The store of checkpoints at storage.checkpoints={url!r} does not answer the node {calls[silent[0]]} "
-            f"within {_PROBE_LIMIT_S:g} s. Is it reached from there?"
-        )
-
-
         return "out_of_memory", "Ray's memory monitor killed it: the node ran out of memory"
     if getattr(error, "preempted", False) or "SIGTERM" in str(error) or "preempted" in str(error):
         return "preempted", "its node was taken away"
