@@ -32,7 +32,13 @@ def report(arguments: argparse.Namespace) -> int:
         labels=arguments.label,
         config_dir=arguments.config_dir,
     ) as sources:
-        written = report_of(sources, _place(paths, arguments.out), words=_words(arguments))
+        written = report_of(
+            sources,
+            _place(paths, arguments.out),
+            protocol=arguments.protocol,
+            config_dir=arguments.config_dir,
+            words=_words(arguments),
+        )
     if arguments.json:
         json.dump(written.to_json(), sys.stdout)
         print()
@@ -41,12 +47,21 @@ def report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def report_of(sources: Sources, path: Path, *, words: list[str] | None = None) -> Report:
+def report_of(
+    sources: Sources,
+    path: Path,
+    *,
+    protocol: str | None = None,
+    config_dir: Path | None = None,
+    words: list[str] | None = None,
+) -> Report:
     """Write the report of opened sources, with all that their roots tell.
 
     Args:
         sources: What was opened.
         path: Of the file.
+        protocol: By which scores are judged; None for each suite's own.
+        config_dir: A user's own config directory.
         words: Those after `dreamsweep` that make it again; None to name the sources.
     """
     made = Circumstances(
@@ -55,7 +70,7 @@ def report_of(sources: Sources, path: Path, *, words: list[str] | None = None) -
         words=words or [],
         facts=_facts(sources),
     )
-    return write_report(sources, path, made)
+    return write_report(sources, path, made, protocol=protocol, config_dir=config_dir)
 
 
 def print_report(written: Report) -> None:
@@ -106,6 +121,8 @@ def _words(arguments: argparse.Namespace) -> list[str]:
     for name in ("suite", "task", "label"):
         for value in getattr(arguments, name) or ():
             words += [f"--{name}", value]
+    if arguments.protocol is not None:
+        words += ["--protocol", arguments.protocol]
     if arguments.config_dir is not None:
         words += ["--config-dir", str(arguments.config_dir)]
     return words + (["--out", str(arguments.out)] if arguments.out is not None else [])

@@ -4,8 +4,8 @@ The page holds no single run. A series has, at each of its points, the mean, med
 extremes and a bootstrap interval, so that the reader chooses line and band without a further file.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, get_args
 
@@ -17,7 +17,7 @@ from aggregation.bins import RunBins
 from aggregation.curve_bands import Summary, aggregate, mean, summary
 from aggregation.curve_tables import Grid, Scatter, scatter
 from aggregation.curve_view import Centre, CurveView
-from aggregation.curves import Scale
+from aggregation.evaluation import Scale
 from aggregation.report.rounding import rounded, rounded_number
 from aggregation.sources import RunInfo, Sources
 from sweeps.wording import counted
@@ -60,13 +60,13 @@ _VIEWS = _Bands(
 )
 
 
-def curve_part(sources: Sources, labels: Mapping[str, int], scale_of: Callable[[str], Scale]) -> Part:
+def curve_part(sources: Sources, labels: Mapping[str, int], scales: Mapping[str, Scale]) -> Part:
     """Everything that the page draws as curves; its shape is told in payload.py.
 
     Args:
         sources: What was opened.
         labels: The place of each label among the page's labels.
-        scale_of: From a suite to what makes its tasks comparable.
+        scales: By suite, what makes its tasks comparable; there is no curve over all tasks without.
     """
     cells = len({run.cell for run in sources.runs if run.rows}) or 1
     points = int(np.clip(_ALL_POINTS // cells, _FEWEST_POINTS, _MOST_POINTS))
@@ -75,7 +75,7 @@ def curve_part(sources: Sources, labels: Mapping[str, int], scale_of: Callable[[
     for suite, pairs in groupby(sources.bins(), key=lambda pair: pair[0].key.suite):
         tasks = [list(group) for _, group in groupby(pairs, key=lambda pair: pair[0].key.task)]
         panels = [_panel(task, labels, _suitable(task, points)) for task in tasks]
-        whole, note = _aggregate(tasks, labels, points, scale_of(suite))
+        whole, note = _aggregate(tasks, labels, points, scales.get(suite))
         used.update(axis for panel in panels for series in panel["series"] for axis in series["x"])
         suites.append({"name": suite, "note": note, "aggregate": whole, "panels": panels})
     if "gpu_hours" in used:
@@ -87,8 +87,8 @@ def curve_part(sources: Sources, labels: Mapping[str, int], scale_of: Callable[[
             if axis in used
         ],
         "centres": ["mean", "median", *(["iqm"] if any(each["aggregate"] for each in suites) else [])],
-        "bands": ["std", "sem", "bootstrap", "quantiles", "range", "none"],
-        "band": "std",
+        "bands": ["bootstrap", "std", "sem", "quantiles", "range", "none"],
+        "band": "bootstrap",
         "suites": suites,
     }
 
@@ -127,7 +127,14 @@ def _frame_grids(scores: Sequence[Scatter], points: int) -> list[Grid]:
     """The points of each label over frames: shared by those that reach about as far."""
     reach = [float(each.ends.max()) for each in scores]
     alike = [max(other for other in reach if other <= 2 * end) for end in reach]
-    return [Grid.aligned(end, points, each.unit) for end, each in zip(alike, scores, strict=True)]
+    return [_grid(end, points, each.unit) for end, each in zip(alike, scores, strict=True)]
+
+
+def _grid(reach: float, points: int, unit: int) -> Grid:
+    """Even points up to `reach`; a rest of less than half a bin joins the last, and does not stand out as a peak."""
+    grid = Grid.aligned(reach, points, unit)
+    rest = reach - (grid.points - 1) * float(grid.width[0])
+    return replace(grid, points=max(1, grid.points - (rest < grid.width[0] / 2)))
 
 
 def _stepped(run: RunInfo, xs: Floats) -> dict[str, Any]:
@@ -155,9 +162,11 @@ def _measured(cell: Sequence[Pair], x: dict[str, Any], points: int) -> Part:
 
 
 def _aggregate(
-    tasks: Sequence[Sequence[Pair]], labels: Mapping[str, int], points: int, scale: Scale
+    tasks: Sequence[Sequence[Pair]], labels: Mapping[str, int], points: int, scale: Scale | None
 ) -> tuple[Part | None, str]:
     """The chart over all tasks that every label has, and a note where there is none."""
+    if scale is None or scale.spans is None:
+        return None, ""
     cells = [{cell[0][0].label: cell for cell in _cells(pairs)} for pairs in tasks]
     shown = [label for label in labels if any(label in held for held in cells)]
     common = [held for held in cells if all(label in held for label in shown)]
@@ -166,10 +175,10 @@ def _aggregate(
         return None, "" if len(tasks) < 2 else f"No curve over all tasks: {few}; two are needed."
     made = [[scatter(held[label], "frames")[0] for held in common] for label in shown]
     reach = max(float(each.ends.max()) for parts in made for each in parts)
-    grid = Grid.aligned(reach, points, max(each.unit for parts in made for each in parts))
+    grid = _grid(reach, points, max(each.unit for parts in made for each in parts))
     series = []
     for label, parts in zip(shown, made, strict=True):
-        tables = [scale.of(part.runs[0].key.task, _table(part, grid)) for part in parts]
+        tables = [_shown(scale, part.runs[0].key.task, _table(part, grid)) for part in parts]
         held, count = _aggregate_statistics(tables)
         if not count:
             continue
@@ -179,6 +188,10 @@ def _aggregate(
         series.append({"label": labels[label], "x": x, **held})
     note = f"{len(common)} tasks" if len(common) == len(tasks) else f"the {len(common)} of {len(tasks)} tasks in common"
     return {"title": "All tasks", "unit": scale.name, "note": note, "series": series}, ""
+
+
+def _shown(scale: Scale, task: str, table: Floats) -> Floats:
+    return scale.offset + scale.factor * scale.normalised(task, table)
 
 
 def _statistics(table: Floats) -> tuple[Part, int]:

@@ -62,7 +62,10 @@ export class LineChart {
     sized.observe(this.node);
   }
 
-  /** Show other lines. `lines`: {label, xs, ys, lows, highs, seeds}; `options`: xTitle, yTitle, isLog, dots, onlyDots. */
+  /**
+   * Show other lines: {label, xs, ys, lows, highs, seeds, tag, isBest}. One without a label is a thin line that guides
+   * the eye. Options: xTitle, yTitle, isLog and isLogY for logarithmic axes, dots for a dot at every point.
+   */
   show(lines, options) {
     const isOtherAxis = options.xTitle !== this.options?.xTitle;
     this.lines = lines;
@@ -91,10 +94,9 @@ export class LineChart {
 
   domain() {
     const xs = this.lines.flatMap((line) => line.xs.filter((_, index) => line.ys[index] !== null));
-    let [low, high] = [Math.min(...extremes(xs)), Math.max(...extremes(xs))];
-    if (!this.options.isLog) low = Math.min(low, 0);
-    else [low, high] = [low / 1.15, high * 1.15];
-    return high > low ? [low, high] : [low, low + 1];
+    const [low, high] = extremes(xs);
+    if (this.options.isLog) return [low / 1.3, high * 1.3];
+    return [Math.min(low, 0), high > 0 ? high : 1];
   }
 
   reach([from, to]) {
@@ -107,6 +109,7 @@ export class LineChart {
       });
     }
     if (!(high >= low)) return [0, 1];
+    if (this.options.isLogY) return [low / 1.25, high * 1.25];
     const margin = (high - low || Math.abs(high) || 1) * 0.05;
     return [low - margin, high + margin];
   }
@@ -123,15 +126,16 @@ export class LineChart {
     }
     const domain = this.view?.x ?? this.domain();
     const reach = this.view?.y ?? this.reach(domain);
-    const rows = linearScale(reach, [height, 0]).ticks(height / TICK_PIXELS.y);
+    const upright = this.options.isLogY ? logScale : linearScale;
+    const rows = upright(reach, [height, 0]).ticks(height / TICK_PIXELS.y);
     const left = 14 + Math.max(...rows.map((tick) => shortNumber(tick).length)) * 6.6 + (this.options.yTitle ? 15 : 0);
     const box = { left, right: width - 10, top: 8, bottom: height - (this.options.xTitle ? 38 : 22) };
     this.box = box;
     this.x = (this.options.isLog ? logScale : linearScale)(domain, [box.left, box.right]);
-    this.y = linearScale(reach, [box.bottom, box.top]);
+    this.y = upright(reach, [box.bottom, box.top]);
     this.marks = drawn("g", { class: "marks" });
     this.rectangle = drawn("rect", { class: "zooming", visibility: "hidden" });
-    const shown = this.lines.map((line) => `${this.labels[line.label].name} ${lastText(line)}`).join(", ");
+    const shown = this.labelled().map((line) => `${this.labels[line.label].name} ${lastText(line)}`).join(", ");
     const svg = drawn("svg", {
       viewBox: `0 0 ${width} ${height}`,
       role: "img",
@@ -141,7 +145,7 @@ export class LineChart {
         drawn("rect", { x: box.left, y: box.top - 2, width: box.right - box.left, height: box.bottom - box.top + 4 })),
       this.grid(box),
       drawn("g", { "clip-path": `url(#${this.clip})` },
-        this.options.onlyDots ? null : this.lines.map((line) => this.band(line)),
+        this.options.dots ? null : this.lines.map((line) => this.band(line)),
         this.lines.map((line) => this.line(line))),
       this.marks, this.rectangle);
     this.stage.replaceChildren(svg);
@@ -186,13 +190,12 @@ export class LineChart {
 
   line(line) {
     const pieces = stretches(line, (index) => line.ys[index] !== null);
-    const name = `line-${line.label}`;
+    const name = line.label === null ? "guide" : `line-${line.label}`;
     const d = pieces.map((piece) => `M${piece.map((index) => this.point(line.xs[index], line.ys[index])).join("L")}`).join("");
     const parts = [];
-    if (!this.options.onlyDots) parts.push(drawn("path", { class: `curve ${name}`, d }));
-    const isDotted = this.options.dots || this.options.onlyDots;
+    parts.push(drawn("path", { class: `curve ${name}`, d }));
     for (const piece of pieces) {
-      if (!isDotted && piece.length > 1) continue;
+      if (line.label === null || (!this.options.dots && piece.length > 1)) continue;
       for (const index of piece) parts.push(this.dot(line, index, name));
     }
     return drawn("g", { "data-label": line.label }, parts);
@@ -200,11 +203,17 @@ export class LineChart {
 
   dot(line, index, name) {
     const [x, y] = [this.x(line.xs[index]), this.y(line.ys[index])];
-    const parts = [drawn("circle", { class: `dot ${name}`, cx: x, cy: y, r: 3.5 })];
+    const parts = [drawn("circle", { class: `dot ${name}`, cx: x, cy: y, r: this.options.dots ? 4.5 : 3.5 })];
+    if (line.isBest) parts.push(drawn("circle", { class: `ring ${name}`, cx: x, cy: y, r: 7.5 }));
+    if (line.tag) parts.push(drawn("text", { class: "tick", x: x + 10, y: y - 6 }, line.tag));
     if (line.lows?.[index] !== null && line.lows?.[index] !== undefined) {
       parts.unshift(drawn("line", { class: `whisker ${name}`, x1: x, x2: x, y1: this.y(line.lows[index]), y2: this.y(line.highs[index]) }));
     }
     return drawn("g", {}, parts);
+  }
+
+  labelled() {
+    return this.lines.filter((line) => line.label !== null);
   }
 
   point(x, y) {
@@ -295,7 +304,7 @@ export class LineChart {
   hover(x, isSpoken = false) {
     this.cursor = x;
     const points = [];
-    for (const line of this.lines) {
+    for (const line of this.labelled()) {
       const index = nearest(line.xs, x);
       const apart = Math.abs(this.x(line.xs[index]) - this.x(x));
       const spacing = line.xs.length > 1 ? Math.abs(this.x(line.xs[Math.min(index + 1, line.xs.length - 1)]) - this.x(line.xs[Math.max(0, index - 1)])) : 12;
@@ -310,10 +319,14 @@ export class LineChart {
       ...points.map((point) => drawn("circle", { class: `dot line-${point.line.label}`, cx: this.x(point.x), cy: this.y(point.y), r: 3.5 })));
     this.tell(points, position);
     if (isSpoken) {
-      announce(`${shortNumber(points[0].x)} ${this.options.xTitle}: ` +
+      announce(`${this.place(points[0].x)}: ` +
         points.map((point) => `${this.labels[point.line.label].name} ${scoreText(point.y)}`).join(", "));
     }
     return undefined;
+  }
+
+  place(x) {
+    return this.options.isLog ? `${this.options.xTitle} ${shortNumber(x)}` : `${shortNumber(x)} ${this.options.xTitle}`;
   }
 
   tell(points, position) {
@@ -327,7 +340,7 @@ export class LineChart {
         element("td", {}, seeds === undefined || seeds === null ? "" : `n=${seeds}`));
     });
     const more = points.length > 14 ? element("p", {}, `and ${points.length - 14} more`) : null;
-    this.tip.replaceChildren(element("p", {}, `${shortNumber(points[0].x)} ${this.options.xTitle}`),
+    this.tip.replaceChildren(element("p", {}, this.place(points[0].x)),
       element("table", {}, element("tbody", {}, rows)), more);
     this.tip.hidden = false;
     const bounds = this.stage.getBoundingClientRect();

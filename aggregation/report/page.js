@@ -5,7 +5,7 @@ import { curvesSection } from "./curves.js";
 import { failuresSection } from "./failures.js";
 import { drawAll } from "./line_chart.js";
 import { element } from "./nodes.js";
-import { commandsSection, provenanceSection } from "./provenance.js";
+import { commandsSection, originSection } from "./origin.js";
 import { ratioSection } from "./ratio.js";
 import { scoresSection } from "./score_table.js";
 import { styleLabels, themeChooser } from "./theme.js";
@@ -16,8 +16,8 @@ const SECTIONS = [
   ["ratio", "Replay ratio", ratioSection],
   ["coverage", "Coverage", coverageSection],
   ["failures", "Failures", failuresSection],
-  ["provenance", "Made with", provenanceSection],
-  ["commands", "Made again", commandsSection],
+  ["origin", "Origin", originSection],
+  ["commands", "Commands", commandsSection],
 ];
 
 function summary(payload) {

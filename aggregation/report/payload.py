@@ -26,18 +26,20 @@ commands    [{about, text}]
 """
 
 import datetime
+import os
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aggregation.curves import RAW, Scale
+from aggregation.ratio_study import RatioStudy
 from aggregation.report.coverage_part import COMPLETE, STATES, Standing, coverage_part, standings
 from aggregation.report.curve_part import curve_part
 from aggregation.report.facts import RootFacts
 from aggregation.report.line_styles import line_styles
-from aggregation.sources import RunInfo, Sources, label_order
+from aggregation.report.table_part import Judgement, table_part
+from aggregation.sources import RunInfo, Source, Sources, label_order
 from sweeps.wording import counted
 
 _MOST_LINES = 40
@@ -57,8 +59,21 @@ class Circumstances:
     facts: Mapping[str, RootFacts] = field(default_factory=dict)
 
 
-def payload(sources: Sources, made: Circumstances) -> dict[str, Any]:
-    """What the page of some sources shows."""
+def payload(
+    sources: Sources,
+    judgements: Mapping[str, Judgement | None],
+    studies: Sequence[RatioStudy],
+    made: Circumstances,
+) -> dict[str, Any]:
+    """What the page of some sources shows.
+
+    Args:
+        sources: What was opened.
+        judgements: Of each suite.
+        studies: Of each method whose ratio varies.
+        made: When, how, and what is known of the roots.
+    """
+    scales = {suite: judged.evaluation.scale for suite, judged in judgements.items() if judged is not None}
     runs = sources.runs
     first = {run.label: run for run in runs}
     labels = {run.label: place for place, run in enumerate(sorted(first.values(), key=label_order))}
@@ -76,30 +91,32 @@ def payload(sources: Sources, made: Circumstances) -> dict[str, Any]:
         "tasks": [{"name": task, "suite": suites[suite]} for suite, task in tasks],
         "progress": _progress(found, known),
         "notes": _notes(known),
-        "tables": [],
-        "curves": curve_part(sources, labels, _scale),
-        "ratio": None,
+        "tables": [table_part(judged, labels) for judged in judgements.values() if judged is not None],
+        "curves": curve_part(sources, labels, scales),
+        "ratio": [study.to_json() for study in studies],
         "coverage": coverage_part(found, tasks, labels),
         "failures": _failures(known),
-        "provenance": _provenance(sources, known),
+        "origin": _origin(sources, known),
         "commands": _commands(sources, known, made),
     }
 
 
-def _scale(_suite: str) -> Scale:
-    return RAW
-
-
 def _title(sources: Sources, known: Sequence[RootFacts]) -> str:
-    names = list(dict.fromkeys([*(facts.name for facts in known if facts.name)] or [s.name for s in sources.sources]))
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    """The sweeps' names; of what is no sweep, the suites with their labels."""
+    names = list(dict.fromkeys(facts.name for facts in known if facts.name))
+    if names:
+        return _listed(names)
+    labels = list(dict.fromkeys(run.label for run in sources.runs))
+    return ", ".join(sources.suites) + (f": {_listed(labels)}" if labels else "")
+
+
+def _listed(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _about(sources: Sources, made: Circumstances) -> str:
     day = f"{made.at.day} {made.at:%B %Y, %H:%M} UTC"
-    paths = [str(source.path) for source in sources.sources]
-    places = ", ".join(paths[:4]) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
-    return f"Made on {day} from {places}."
+    return f"Made on {day} from {_listed([source.name for source in sources.sources])}."
 
 
 def _labels(labels: Sequence[str], first: Mapping[str, RunInfo], runs: Sequence[RunInfo]) -> list[dict[str, Any]]:
@@ -163,14 +180,16 @@ def _failures(known: Sequence[RootFacts]) -> dict[str, Any]:
     }
 
 
-def _provenance(sources: Sources, known: Sequence[RootFacts]) -> dict[str, Any]:
+def _origin(sources: Sources, known: Sequence[RootFacts]) -> dict[str, Any]:
     made_with: dict[str, list[str]] = {}
     for facts in known:
         for name, values in facts.made_with.items():
             made_with.setdefault(name, []).extend(values)
     runs = sources.runs
     facts_shown = {
-        "sources": "; ".join(f"{source.path} ({source.kind.replace('_', ' ')})" for source in sources.sources),
+        "sources": "; ".join(
+            f"{os.path.normpath(source.path)} ({source.kind.replace('_', ' ')})" for source in sources.sources
+        ),
         **{name: "; ".join(dict.fromkeys(values)) for name, values in made_with.items()},
         "episodes": f"{sum(run.rows for run in runs):,}",
         "superseded after a resume": _some(sum(run.dropped for run in runs), "episode"),
@@ -184,6 +203,10 @@ def _provenance(sources: Sources, known: Sequence[RootFacts]) -> dict[str, Any]:
             for name, text in facts.configs.items()
         ],
     }
+
+
+def _place(source: Source) -> str:
+    return f"{os.path.normpath(source.path)} ({source.kind.replace('_', ' ')})"
 
 
 def _some(count: int, noun: str) -> str:

@@ -5,8 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aggregation.ratio_study import ratio_study
 from aggregation.report.page import page
 from aggregation.report.payload import Circumstances, payload
+from aggregation.report.table_part import judgements
+from aggregation.scales import scales
 from aggregation.sources import Sources
 from sweeps.errors import LogError
 from sweeps.files import write_atomically
@@ -26,13 +29,33 @@ class Report:
         return asdict(self)
 
 
-def write_report(sources: Sources, path: Path, made: Circumstances) -> Report:
+def write_report(
+    sources: Sources,
+    path: Path,
+    made: Circumstances,
+    *,
+    protocol: str | None = None,
+    config_dir: Path | None = None,
+) -> Report:
     """Write the page of some sources as one file, in place of an earlier one.
+
+    Args:
+        sources: What was opened.
+        path: Of the file.
+        made: When, how, and what is known of the roots.
+        protocol: By which scores are judged; None for each suite's own.
+        config_dir: A user's own config directory.
 
     Raises:
         LogError: the file cannot be written.
+        UnknownNameError: there is no such protocol.
     """
-    shown: Mapping[str, Any] = payload(sources, made)
+    shown: Mapping[str, Any] = payload(
+        sources,
+        judgements(sources, protocol, config_dir),
+        ratio_study(sources, scale_of=scales(protocol, config_dir)),
+        made,
+    )
     text = page(dict(shown))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

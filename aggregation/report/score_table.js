@@ -10,21 +10,21 @@ export function scoresSection(payload) {
   if (payload.tables.length === 0) return [element("p", {}, "No episode has ended yet, so there is no score.")];
   return payload.tables.map((table) => [
     payload.tables.length > 1 ? element("h3", {}, table.suite) : null,
+    table.note ? element("p", { class: "warning" }, table.note) : null,
     element("p", { class: "note" }, table.about),
-    table.headline.length ? headline(table, payload) : null,
+    table.headlines.map((each) => headline(each, payload)),
     scoreTable(table, payload),
-    table.marks.map((mark) => element("p", { class: "mark" }, element("b", {}, mark.sign), ` ${mark.text}`)),
+    table.marks.map((mark) => element("p", { class: "mark" }, mark.sign ? element("b", {}, `${mark.sign} `) : null, mark.text)),
     element("button", { type: "button", class: "quiet", onclick: () => saveTable(table, payload) }, "Save as CSV"),
   ]);
 }
 
 function headline(table, payload) {
-  const names = table.headline[0].metrics.map((metric) => metric.title);
-  const reach = names.map((_, place) => {
-    const all = table.headline.map((row) => row.metrics[place]).filter((metric) => metric.point !== null);
+  const reach = table.titles.map((_, place) => {
+    const all = table.rows.map((row) => row.metrics[place]);
     return [Math.min(0, ...all.map((metric) => metric.low ?? metric.point)), Math.max(...all.map((metric) => metric.high ?? metric.point))];
   });
-  const rows = table.headline.map((row) => element("tr", {},
+  const rows = table.rows.map((row) => element("tr", {},
     element("th", { scope: "row" }, swatch(row.label), payload.labels[row.label].name),
     row.metrics.map((metric, place) => element("td", { class: metric.best ? "best" : null },
       element("span", { class: "value" }, scoreText(metric.point), metric.mark ? element("sup", {}, metric.mark) : null),
@@ -32,9 +32,9 @@ function headline(table, payload) {
       bar(metric, reach[place], row.label),
       metric.least === null || metric.least === undefined ? null
         : element("span", { class: "span", title: metric.about }, `without any one task ${scoreText(metric.least)} to ${scoreText(metric.most)}`)))));
-  return [element("p", { class: "note" }, table.headline_about), scrolling("Headline",
+  return [element("p", { class: "note" }, table.about), scrolling("Headline",
     element("table", { class: "headline" },
-      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "label"), names.map((name) => element("th", { scope: "col" }, name)))),
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "label"), table.titles.map((name) => element("th", { scope: "col" }, name)))),
       element("tbody", {}, rows)))];
 }
 
@@ -92,7 +92,7 @@ function rowNode(row) {
   return element("tr", {}, element("th", { scope: "row" }, row.task),
     row.cells.map((cell) => {
       if (cell === null) return element("td", { class: "empty" }, element("span", { class: "value" }, "–"), element("span", { class: "span" }, "not planned"));
-      return element("td", { class: cell.best ? "best" : null },
+      return element("td", { class: cell.best ? "best" : null, title: cell.note },
         element("span", { class: "value" }, scoreText(cell.mean), cell.mark ? element("sup", {}, cell.mark) : null),
         element("span", { class: "span" }, span(cell)),
         element("span", { class: cell.seeds < cell.planned ? "seeds short" : "seeds" }, `${cell.seeds}/${cell.planned}`));

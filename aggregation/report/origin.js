@@ -2,8 +2,8 @@
 
 import { announce, element } from "./nodes.js";
 
-export function provenanceSection(payload) {
-  const { facts, texts } = payload.provenance;
+export function originSection(payload) {
+  const { facts, texts } = payload.origin;
   return [
     element("dl", { class: "facts" }, facts.map((fact) => [element("dt", {}, fact.name), element("dd", {}, fact.value)])),
     texts.map((text) => element("details", {}, element("summary", {}, text.title), element("pre", { tabindex: "0", "aria-label": text.title }, text.text))),
