@@ -18,7 +18,7 @@ from aggregation.schema import METRIC_ROWS, SCORE_ROWS
 from aggregation.seams import gap_frames
 from aggregation.spread import Spread, read_here
 from aggregation.state import StoreState
-from aggregation.store import Generation, Store
+from aggregation.store import Generation, Store, Syncs
 from aggregation.tables import faults_table, read_table, runs_table, write_table
 from aggregation.update import Plan, Update, taken
 from sweeps.errors import ConfigError, LogError
@@ -183,8 +183,9 @@ class Collection:
             return
         generation = self._store.begin()
         try:
-            self._write(generation)
-            self._store.publish(generation)
+            with Syncs() as syncs:
+                self._write(generation, syncs)
+                self._store.publish(generation, syncs)
         except BaseException:
             self._store.discard(generation)
             raise
@@ -199,10 +200,10 @@ class Collection:
             raise LogError(_nothing_found(paths, found.unusable))
         return found
 
-    def _write(self, generation: Generation) -> None:
+    def _write(self, generation: Generation, syncs: Syncs) -> None:
         total, before = sum(update.bytes for update in self._updates), 0
         for update in self._updates:
-            update.write(generation, self._spread, _Part(self._progress, before, total))
+            update.write(generation, syncs, self._spread, _Part(self._progress, before, total))
             before += update.bytes
         for state in self._after.runs.values():
             state.dropped = sum(segment.rows for segment in state.segments) - state.rows

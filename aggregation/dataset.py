@@ -1,8 +1,9 @@
 """Writes the Parquet files of one partition of a dataset: `task=<task>/label=<label>/part-<n>.parquet`.
 
 New rows go to the newest file while that is small, else to a new one. Rows that a later resume made void are taken
-out of the file they are in. Rows do not move between files, so any mix of the earlier and the later version of the
-files that a reader may open holds no row twice.
+out of the file they are in. A reader may open some files in their earlier and some in their later version. Still it
+finds no stretch twice: rows do not move between files, and where others than the newest lose rows, what came in their
+place is in a new file, of which that reader does not know.
 
 DuckDB and Polars open a file several times in one query. So a later version of a file begins with all bytes of the
 earlier one, its footer included, and whoever knows the earlier length or footer reads on as if nothing had happened:
@@ -10,7 +11,7 @@ earlier one, its footer included, and whoever knows the earlier length or footer
     earlier bytes | new row groups | footer of all row groups that count
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -26,15 +27,16 @@ from aggregation.run_files import RunCard
 from aggregation.run_reader import Reading
 from aggregation.schema import Dataset
 from aggregation.seams import surviving
-from aggregation.store import link_or_copy
+from aggregation.store import Syncs, link_or_copy
 
 #: Rows that are held until they are written as one row group.
 _GROUP_ROWS = 1 << 18
 #: A newest file below this, or below an eighth of its partition, takes new rows.
-_SMALL_ROWS = 1 << 16
+_SMALL_BYTES = 1 << 19
+_ROW_BYTES = 5  # of a row, about
 #: A file of more row groups takes no further ones.
 _MANY_GROUPS = 24
-#: A partition of more files is written anew as one.
+#: A partition of more files, those without a row left included, is written anew as one.
 _MANY_FILES = 32
 #: Values of a column that the Parquet writer encodes in one go.
 _WRITTEN_AT_ONCE = 1 << 16
@@ -48,9 +50,10 @@ def partition_folder(task: str, label: str) -> Path:
     return Path(f"task={quote(task, safe='')}") / f"label={quote(label, safe='')}"
 
 
-def write_empty(dataset: Dataset, folder: Path) -> None:
+def write_empty(dataset: Dataset, folder: Path, syncs: Syncs) -> None:
     """Make a dataset without rows readable."""
     pq.write_table(dataset.empty, folder / _EMPTY)
+    syncs.add(folder / _EMPTY)
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class Partition:
         earlier: The partition's folder in the published generation; None where there is none.
         target: Its folder in the new generation.
         number: Of the new generation; names a new file.
+        syncs: Makes the files durable.
         gone: Runs whose earlier rows all go.
     """
 
@@ -93,24 +97,25 @@ class Partition:
         earlier: Path | None,
         target: Path,
         number: int,
+        syncs: Syncs,
         gone: frozenset[str] = frozenset(),
     ) -> None:
         self._dataset = dataset
         self._target = target
+        self._syncs = syncs
         self._fresh = target / f"part-{number:06d}.parquet"
         self._file: _File | None = None
         self._held: list[tuple[RunCard, Reading]] = []
         self._held_rows = 0
         self._paths: list[Path] = []
-        #: Whether files may have lost their last row.
-        self._is_thinned = bool(gone)
+        #: Files that lost rows.
+        self._thinned: set[Path] = set()
         target.mkdir(parents=True, exist_ok=True)
         for path in sorted(earlier.glob("part-*.parquet")) if earlier is not None else ():
             copy = target / path.name
             link_or_copy(path, copy)
             self._paths.append(copy)
-            if gone:
-                filter_file(self._dataset, copy, dict.fromkeys(gone))
+        self._filter(self._paths, dict.fromkeys(gone))
 
     def append(self, card: RunCard, reading: Reading) -> None:
         """Take the new rows of a run."""
@@ -123,47 +128,51 @@ class Partition:
 
     def close(self, rules: Rules) -> dict[str, Kept]:
         """Finish the files, take out what `rules` say, and return what is left of the runs they name."""
+        growing = self._growing() if self._held and self._file is None else None
+        left = self._filter([path for path in self._paths if growing is None or path != growing.path], rules)
+        if growing is not None and self._thinned - {growing.path}:
+            # What comes in the place of lost rows must not show beside an earlier version of the file that held them.
+            _add_all(left, self._filter([growing.path], rules))
+            growing = None
+        if growing is not None:
+            self._file = _File(self._dataset, growing.path, kept=growing.kept)
         self._write_held()
         if self._file is not None:
             self._file.close()
             if self._file.path not in self._paths:
                 self._paths.append(self._file.path)
-        left = {run: Kept() for run in rules}
-        self._is_thinned |= bool(rules)
-        for path in self._paths if rules else ():
-            for run, kept in filter_file(self._dataset, path, rules).items():
-                _add(left[run], kept)
-        if self._is_thinned:
-            self._remove_empty()
+            _add_all(left, self._filter([self._file.path], rules))
         if len(self._paths) > _MANY_FILES:
             self._merge()
+        for path in self._paths:
+            if path.stat().st_nlink == 1:
+                self._syncs.add(path)
+        return left
+
+    def _filter(self, paths: Sequence[Path], rules: Rules) -> dict[str, Kept]:
+        """Take out of files what `rules` say."""
+        left = {run: Kept() for run in rules}
+        for path in paths if rules else ():
+            found, dropped = filter_file(self._dataset, path, rules)
+            _add_all(left, found)
+            if dropped:
+                self._thinned.add(path)
         return left
 
     def _write_held(self) -> None:
         if self._held:
             if self._file is None:
-                self._file = self._opened()
+                self._file = _File(self._dataset, self._fresh)
             self._file.write(rows_table(self._dataset, self._held))
         self._held, self._held_rows = [], 0
 
-    def _opened(self) -> "_File":
-        """A new file, or a longer version of the newest one while that is small."""
-        sizes = [pq.read_metadata(path) for path in self._paths]
-        total = sum(size.num_rows for size in sizes)
-        if (
-            sizes
-            and sizes[-1].num_rows + self._held_rows < max(_SMALL_ROWS, total // 8)
-            and sizes[-1].num_row_groups < _MANY_GROUPS
-        ):
-            return _File(self._dataset, self._paths[-1], continues=True, kept=sizes[-1])
-        return _File(self._dataset, self._fresh)
-
-    def _remove_empty(self) -> None:
-        """Remove files whose runs are all gone, unless the partition would lose its last one."""
-        for path in self._paths[:-1]:
-            if not pq.read_metadata(path).num_rows:
-                path.unlink()
-        self._paths = [path for path in self._paths if path.exists()]
+    def _growing(self) -> "_Growing | None":
+        """The newest file while it is small, so that a longer version of it takes the new rows."""
+        sizes = [path.stat().st_size for path in self._paths]
+        if not sizes or sizes[-1] + _ROW_BYTES * self._held_rows >= max(_SMALL_BYTES, sum(sizes) // 8):
+            return None
+        newest = _Growing(self._paths[-1], pq.read_metadata(self._paths[-1]))
+        return newest if newest.kept.num_row_groups < _MANY_GROUPS else None
 
     def _merge(self) -> None:
         """Write the partition as one file of a new name: the one step in which a reader may miss a file it listed."""
@@ -179,18 +188,26 @@ class Partition:
         self._paths = [merged.path]
 
 
+@dataclass(frozen=True, slots=True)
+class _Growing:
+    """A file that takes further rows, and what it holds."""
+
+    path: Path
+    kept: pq.FileMetaData
+
+
 class _File:
     """One Parquet file in the making; whole and in place when it is closed. The store makes it durable.
 
     Args:
         dataset: What its columns are.
         path: Where it goes.
-        continues: Begin with the bytes of the file that is there, so that its readers can go on.
-        kept: Of that file, to let its rows count in the new version.
+        kept: Of the file that is there, to let its rows count in the new version.
+        replaces: There is a file. The new one begins with its bytes, so that its readers can go on.
     """
 
     def __init__(
-        self, dataset: Dataset, path: Path, *, continues: bool = False, kept: pq.FileMetaData | None = None
+        self, dataset: Dataset, path: Path, *, kept: pq.FileMetaData | None = None, replaces: bool = False
     ) -> None:
         self.path = path
         self._fresh = path.with_name(f".{path.name}.new")
@@ -208,7 +225,7 @@ class _File:
             write_batch_size=_WRITTEN_AT_ONCE,
             metadata_collector=self._footers,
         )
-        if continues:
+        if replaces or kept is not None:
             self._copy(path)
 
     def _copy(self, path: Path) -> None:
@@ -237,8 +254,8 @@ class _File:
         self._fresh.unlink()
 
 
-def filter_file(dataset: Dataset, path: Path, rules: Rules) -> dict[str, Kept]:
-    """Take out of a file what `rules` say, and return what is left in it of the runs they name.
+def filter_file(dataset: Dataset, path: Path, rules: Rules) -> tuple[dict[str, Kept], int]:
+    """Take out of a file what `rules` say; return what is left in it of the runs they name, and the rows taken out.
 
     The file is replaced, never changed, since earlier generations share it.
     """
@@ -246,13 +263,12 @@ def filter_file(dataset: Dataset, path: Path, rules: Rules) -> dict[str, Kept]:
     dropped = 0
     with pq.ParquetFile(path) as file:
         if not _holds(file, rules):
-            return left
-        later = _File(dataset, path, continues=True)
+            return left, dropped
+        later = _File(dataset, path, replaces=True)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group).unify_dictionaries()
             stays, found = _staying(dataset, table, rules)
-            for run, kept in found.items():
-                _add(left.setdefault(run, Kept()), kept)
+            _add_all(left, found)
             dropped += int(np.count_nonzero(~stays))
             if stays.any():
                 later.write(table.filter(_mask(stays)))
@@ -260,7 +276,7 @@ def filter_file(dataset: Dataset, path: Path, rules: Rules) -> dict[str, Kept]:
         later.close()
     else:
         later.abandon()
-    return left
+    return left, dropped
 
 
 def _holds(file: pq.ParquetFile, rules: Rules) -> bool:
@@ -298,6 +314,11 @@ def _staying(
         left[run] = Kept()
         left[run].add(steps[good], int(np.count_nonzero(np.isnan(values[good]))))
     return stays, left
+
+
+def _add_all(totals: dict[str, Kept], parts: Mapping[str, Kept]) -> None:
+    for run, part in parts.items():
+        _add(totals.setdefault(run, Kept()), part)
 
 
 def _add(total: Kept, part: Kept) -> None:

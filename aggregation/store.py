@@ -22,23 +22,24 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from aggregation.schema import SCORE_ROWS, Dataset
 from sweeps.errors import LogError
+from sweeps.layout import SweepRoot
 
 _log = logging.getLogger(__name__)
-_LINKED = ("scores", "runs.parquet", "faults.parquet", "metrics")
 #: Earlier generations that stay for readers which had resolved the link.
 _KEPT_GENERATIONS = 1
-_SYNCS = 16
+_SYNCS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The paths of one generation."""
+    """The paths of one generation, which are those of a root."""
 
     path: Path
 
@@ -48,22 +49,47 @@ class Generation:
 
     @property
     def scores(self) -> Path:
-        return self.folder(SCORE_ROWS)
+        return SweepRoot(self.path).scores
 
     def folder(self, dataset: Dataset) -> Path:
-        return self.path / dataset.name
+        root = SweepRoot(self.path)
+        return root.scores if dataset is SCORE_ROWS else root.metrics
 
     @property
     def runs_table(self) -> Path:
-        return self.path / "runs.parquet"
+        return SweepRoot(self.path).runs_table
 
     @property
     def faults_table(self) -> Path:
-        return self.path / "faults.parquet"
+        return SweepRoot(self.path).faults_table
 
     @property
     def state(self) -> Path:
         return self.path / "state.json"
+
+
+class Syncs:
+    """Makes files durable while others are still written."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_SYNCS)
+        self._running: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, path: Path) -> None:
+        """Begin with a file that is whole."""
+        self._running.append(self._pool.submit(_sync, path))
+
+    def wait(self) -> None:
+        """Wait until every file is durable."""
+        for each in self._running:
+            each.result()
+        self._running.clear()
 
 
 class Store:
@@ -76,7 +102,7 @@ class Store:
     @property
     def scores(self) -> Path:
         """The dataset, for any reader of Parquet folders."""
-        return self.path / "scores"
+        return SweepRoot(self.path).scores
 
     @contextlib.contextmanager
     def locked(self, *, with_metrics: bool = False) -> Iterator[None]:
@@ -104,11 +130,10 @@ class Store:
                     raise
                 # Each collection still publishes a whole generation; the last one wins.
                 _log.warning("%s does not support locks; collect into it from one machine at a time.", self.path)
-            for name in _LINKED if with_metrics else _LINKED[:-1]:
-                if (self.path / name).exists() and not (self.path / name).is_symlink():
+            for path in _shown(self.path) if with_metrics else _shown(self.path)[:-1]:
+                if path.exists() and not path.is_symlink():
                     raise LogError(
-                        f"{self.path / name} was not made by dreamsweep and would be replaced. "
-                        f"Move it away, or name another store."
+                        f"{path} was not made by dreamsweep and would be replaced. Move it away, or name another store."
                     )
             yield
 
@@ -124,21 +149,25 @@ class Store:
         generation.path.mkdir(parents=True)
         return generation
 
-    def publish(self, generation: Generation) -> None:
-        """Make `generation` the one that readers see, and remove those that no reader can need."""
-        # All at once: the file system then writes its journal a few times, not once for each file.
-        files = [path for path in generation.path.rglob("*.*") if path.is_file() and path.stat().st_nlink == 1]
-        with ThreadPoolExecutor(_SYNCS) as pool:
-            list(pool.map(_sync, [*files, generation.path]))
+    def publish(self, generation: Generation, syncs: Syncs) -> None:
+        """Make `generation` the one that readers see, and remove those that no reader can need.
+
+        Args:
+            generation: Whose files are all whole.
+            syncs: Has been given the files of its datasets; the others are added here.
+        """
+        for path in (generation.runs_table, generation.faults_table, generation.state, generation.path):
+            syncs.add(path)
+        syncs.wait()
         _replace_link(self._collected / "current", generation.path.name)
-        for name in _LINKED:
-            target = f".collected/current/{name}"
-            if not (generation.path / name).exists():
-                if (self.path / name).is_symlink() and (self.path / name).readlink() == Path(target):
-                    (self.path / name).unlink()
+        for path in _shown(self.path):
+            target = Path(".collected", "current", path.name)
+            if not (generation.path / path.name).exists():
+                if path.is_symlink() and path.readlink() == target:
+                    path.unlink()
                 continue
-            if not (self.path / name).is_symlink() or (self.path / name).readlink() != Path(target):
-                _replace_link(self.path / name, target)
+            if not path.is_symlink() or path.readlink() != target:
+                _replace_link(path, str(target))
         _sync(self._collected)
         self._remove_others(generation)
 
@@ -153,12 +182,20 @@ class Store:
             shutil.rmtree(self._collected / name, ignore_errors=True)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Let `target` be the same file as `source`, or a copy where the file system has no hard links."""
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Let `target` be the same file as `source`, or a copy where the file system has no hard links; tell whether."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
+        return True
+    return False
+
+
+def _shown(path: Path) -> list[Path]:
+    """What a store's folder shows of the published generation; last the metrics, which not every one has."""
+    root = SweepRoot(path)
+    return [root.scores, root.runs_table, root.faults_table, root.metrics]
 
 
 def _replace_link(link: Path, target: str) -> None:

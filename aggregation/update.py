@@ -16,7 +16,7 @@ from aggregation.schema import Dataset
 from aggregation.seams import Seam, cuts
 from aggregation.spread import Spread, Unread, batches, read_batch, read_or_tell
 from aggregation.state import RunState
-from aggregation.store import Generation, link_or_copy
+from aggregation.store import Generation, Syncs, link_or_copy
 from sweeps.contracts import Attempt
 from sweeps.errors import LogError
 
@@ -142,11 +142,12 @@ class Update:
             else:
                 self.gone.append(state)
 
-    def write(self, generation: Generation, spread: Spread, progress: Callable[[int], None]) -> None:
+    def write(self, generation: Generation, syncs: Syncs, spread: Spread, progress: Callable[[int], None]) -> None:
         """Write the dataset of the next generation.
 
         Args:
             generation: Where to.
+            syncs: Makes the files durable.
             spread: Reads the logs.
             progress: Called with the bytes of this dataset's logs that were read.
         """
@@ -164,7 +165,7 @@ class Update:
         for state in (*self.gone, *(self.before[plan.state.key] for plan in self.plans if plan.is_anew)):
             leaving.setdefault(state.partition, set()).add(state.key)
         touched = sorted(groups.keys() | leaving.keys())
-        self._carry(target, set(touched))
+        self._carry(target, set(touched), syncs)
         for partition in touched:
             folder = partition_folder(*partition)
             earlier = self._earlier / folder if self._earlier else None
@@ -173,6 +174,7 @@ class Update:
                 earlier=earlier if earlier is not None and earlier.is_dir() else None,
                 target=target / folder,
                 number=generation.number,
+                syncs=syncs,
                 gone=frozenset(leaving.get(partition, ())),
             )
             rules: dict[str, dict[int, int]] = {}
@@ -193,7 +195,7 @@ class Update:
                 state.rows, state.non_finite = kept.rows, kept.non_finite
                 state.first_step, state.last_step = kept.first_step, kept.last_step
         if next(target.rglob("*.parquet"), None) is None:
-            write_empty(self.dataset, target)
+            write_empty(self.dataset, target, syncs)
 
     def _take(self, plan: Plan, reading: Reading | Unread, files: Partition, rules: dict[str, dict[int, int]]) -> None:
         """Put one reading of a run into its partition and its state."""
@@ -223,7 +225,7 @@ class Update:
             state.first_step = low if state.first_step is None else min(low, state.first_step)
             state.last_step = high if state.last_step is None else max(high, state.last_step)
 
-    def _carry(self, target: Path, touched: set[tuple[str, str]]) -> None:
+    def _carry(self, target: Path, touched: set[tuple[str, str]], syncs: Syncs) -> None:
         """Take the files of untouched partitions over into the new generation."""
         if self._earlier is None:
             return
@@ -233,7 +235,8 @@ class Update:
                 continue
             (target / folder).mkdir(parents=True)
             for path in (self._earlier / folder).glob("part-*.parquet"):
-                link_or_copy(path, target / folder / path.name)
+                if link_or_copy(path, target / folder / path.name):
+                    syncs.add(target / folder / path.name)
 
 
 def _is_same(before: RunState, log: RunLog) -> bool:

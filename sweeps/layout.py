@@ -13,7 +13,7 @@
     attempts/shipped.json     with storage=ship: how far the latest attempt's logs and checkpoints have come
     set_aside/<n>/            logs and checkpoints of before attempt n, which was asked to start afresh
 <root>/checkpoints/           with storage=ship on this machine alone: the store of checkpoints
-<root>/scores/                the Parquet dataset
+<root>/scores/  metrics/      the Parquet datasets
 <root>/runs.parquet  faults.parquet
 <root>/score_files/<suite>-<label>.json.gz
 <root>/plots/  report/index.html
@@ -118,6 +118,10 @@ class SweepRoot:
     @property
     def scores(self) -> Path:
         return self.path / "scores"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics"
 
     @property
     def runs_table(self) -> Path:
