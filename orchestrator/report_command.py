@@ -5,8 +5,12 @@ import contextlib
 import datetime
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+
+from rich.console import Console
 
 from aggregation.collect import collect
 from aggregation.report.facts import RootFacts
@@ -43,7 +47,7 @@ def report(arguments: argparse.Namespace) -> int:
         json.dump(written.to_json(), sys.stdout)
         print()
     else:
-        print_report(written)
+        print_report(console_for(sys.stdout), written)
     return 0
 
 
@@ -64,24 +68,30 @@ def report_of(
         config_dir: A user's own config directory.
         words: Those after `dreamsweep` that make it again; None to name the sources.
     """
-    made = Circumstances(
-        at=datetime.datetime.fromtimestamp(clock.now(), tz=datetime.UTC),
-        version=_version(),
-        words=words or [],
-        facts=_facts(sources),
-    )
+    made = _circumstances(_facts(sources), words or [])
     return write_report(sources, path, made, protocol=protocol, config_dir=config_dir)
 
 
-def print_report(written: Report) -> None:
+def final_report(root: SweepRoot) -> Report:
+    """The report of a sweep by the orchestrator that still holds its root, and has nothing more to do."""
+    with open_sources([root.path]) as sources:
+        facts = {path: replace(known, orchestrator=None) for path, known in _facts(sources).items()}
+        return write_report(sources, root.report, _circumstances(facts, []))
+
+
+def print_report(console: Console, written: Report) -> None:
     """Where it lies, and how large it is."""
-    console = console_for(sys.stdout)
     console.print(
         f"report       {written.path}: {written.runs:,} runs, {written.bytes / 1e6:.2f} MB",
         soft_wrap=True,
         highlight=False,
         markup=False,
     )
+
+
+def _circumstances(facts: Mapping[str, RootFacts], words: Sequence[str]) -> Circumstances:
+    at = datetime.datetime.fromtimestamp(clock.now(), tz=datetime.UTC)
+    return Circumstances(at=at, version=_version(), words=words, facts=facts)
 
 
 def _bring_up_to_date(root: SweepRoot) -> None:
