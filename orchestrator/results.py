@@ -9,7 +9,9 @@ from rich.console import Console
 from aggregation.binning import View
 from aggregation.collect import Summary, collect
 from aggregation.plots import Plot, plot
+from aggregation.report.report import Report
 from aggregation.score_files import ScoreFile, export
+from orchestrator.report_command import final_report, print_report
 from sweeps.errors import DreamsweepError, LogError
 from sweeps.layout import SweepRoot
 from sweeps.settings import ExportSettings
@@ -24,12 +26,14 @@ class ResultFiles:
     summary: Summary | None = None
     score_files: list[ScoreFile] = field(default_factory=list)
     plot: Plot | None = None
+    report: Report | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
             "dataset": self.summary.to_json() if self.summary else None,
             "score_files": [file.to_json() for file in self.score_files],
             "plot": self.plot.to_json() if self.plot else None,
+            "report": self.report.to_json() if self.report else None,
         }
 
     def print(self, console: Console) -> None:
@@ -38,6 +42,8 @@ class ResultFiles:
         print_score_files(console, self.score_files)
         if self.plot is not None:
             console.print(f"curves       {self.plot.png}", soft_wrap=True, highlight=False)
+        if self.report is not None:
+            print_report(console, self.report)
 
 
 class Results:
@@ -57,7 +63,7 @@ class Results:
             log.log(level, "The dataset was not brought up to date: %s", error)
 
     def finish(self) -> ResultFiles:
-        """Collect, export and plot what there is; what there is not yet is left out."""
+        """Collect, export, plot and report what there is; what there is not yet is left out."""
         files = ResultFiles()
         try:
             files.summary = collect([self._root.path], self._root.path)
@@ -66,6 +72,11 @@ class Results:
                 files.plot = plot(self._root.path)
         except (DreamsweepError, OSError) as error:
             log.warning("The results are not complete: %s", error)
+        try:
+            # Also of a sweep without any score: it tells why there is none.
+            files.report = final_report(self._root)
+        except (DreamsweepError, OSError) as error:
+            log.warning("The report was not written: %s", error)
         return files
 
 
