@@ -166,13 +166,9 @@ class Evaluation:
         return self.cells[task, label].normalised
 
     def best(self, task: str) -> frozenset[str]:
-        """The label with the highest mean, and those whose means lie within its interval."""
-        means = {label: mean for label in self.labels if (mean := self.cells[task, label].mean) is not None}
-        if not means:
-            return frozenset()
-        top = max(means.values(), key=lambda mean: mean.point)
-        bound = top.point if np.isnan(top.low) else top.low
-        return frozenset(label for label, mean in means.items() if mean.point >= bound)
+        """The label with the highest mean, and those that the intervals do not tell from it."""
+        means = {label: self.cells[task, label].mean for label in self.labels}
+        return best_of({label: mean for label, mean in means.items() if mean is not None})
 
     @property
     def is_aggregated(self) -> bool:
@@ -412,6 +408,23 @@ def mean_interval(scores: Floats, confidence: float = CONFIDENCE) -> Interval | 
         return Interval(mean, np.nan, np.nan)
     half = quantile((1 + confidence) / 2, len(good) - 1) * float(good.std(ddof=1)) / len(good) ** 0.5
     return Interval(mean, mean - half, mean + half)
+
+
+def best_of(values: Mapping[str, Interval], sign: float = 1.0) -> frozenset[str]:
+    """The highest value, and those that lie in its interval and have it in theirs; none without a rival.
+
+    Args:
+        values: By label.
+        sign: -1 where lower is better.
+    """
+    if len(values) < 2:
+        return frozenset()
+    top = max(values.values(), key=lambda value: sign * value.point)
+    return frozenset(
+        label
+        for label, value in values.items()
+        if value.point == top.point or (top.low <= value.point <= top.high and value.low <= top.point <= value.high)
+    )
 
 
 def _nothing_inside(suite: str, protocol: Protocol, runs: Sequence[RunInfo], windows: Mapping[str, Window]) -> str:

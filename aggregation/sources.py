@@ -242,6 +242,7 @@ def open_sources(
     suite: str | None = None,
     store: Path | None = None,
     config_dir: Path | None = None,
+    brings_up_to_date: bool = False,
     progress: Progress | None = None,
     binning: Progress | None = None,
 ) -> Sources:
@@ -255,6 +256,8 @@ def open_sources(
         suite: The suite of folders that dreamsweep did not launch; None to tell it from each folder.
         store: Where to keep what is collected from logs and score files; None for a temporary place.
         config_dir: A user's own config directory, whose suites count beside ours.
+        brings_up_to_date: First collect what the runs of sweep roots have logged since; else their datasets are taken
+            as they are.
         progress: Called now and then with the bytes read and the bytes to read of one folder.
         binning: Called now and then with the partitions binned and to bin of one dataset, when bins are asked for.
 
@@ -267,7 +270,14 @@ def open_sources(
     given = list({path.resolve(): path for path in reversed(given)}.values())[::-1]
     if not given:
         raise LogError("Nothing was given to open; expected a sweep root, a store, a folder of logs or a score file.")
-    opener = _Opener(suite=suite, store=store, config_dir=config_dir, progress=progress, is_one=len(given) == 1)
+    opener = _Opener(
+        suite=suite,
+        store=store,
+        config_dir=config_dir,
+        brings_up_to_date=brings_up_to_date,
+        progress=progress,
+        is_one=len(given) == 1,
+    )
     with contextlib.ExitStack() as undo:
         undo.callback(opener.abandon)
         sources = [opener.source(path, name) for path, name in zip(given, _names(given), strict=True)]
@@ -281,11 +291,19 @@ class _Opener:
     """Finds or makes the dataset behind each path."""
 
     def __init__(
-        self, *, suite: str | None, store: Path | None, config_dir: Path | None, progress: Progress | None, is_one: bool
+        self,
+        *,
+        suite: str | None,
+        store: Path | None,
+        config_dir: Path | None,
+        brings_up_to_date: bool,
+        progress: Progress | None,
+        is_one: bool,
     ) -> None:
         self._suite = suite
         self._store = store.expanduser().absolute() if store is not None else None
         self._config_dir = config_dir
+        self._brings_up_to_date = brings_up_to_date
         self._progress = progress
         self._is_one = is_one
         #: A folder that is to be removed in the end; None where none was needed.
@@ -309,6 +327,9 @@ class _Opener:
         root = SweepRoot(path)
         is_root = root.config.exists() or root.journal.exists()
         if path.is_dir() and Store(path).current() is not None:
+            if is_root and self._brings_up_to_date:
+                with contextlib.suppress(LogError):  # one that cannot be written is read as it is
+                    collect([path], path, progress=self._progress)
             return "root" if is_root else "store", path
         files = [path] if path.is_file() else _score_files(path)
         if is_root:

@@ -150,6 +150,22 @@ def _build_parser() -> argparse.ArgumentParser:
     plot.add_argument("--json", action="store_true", help="print one JSON object")
     plot.set_defaults(handler=_plot)
 
+    table = commands.add_parser("table", help="task × label by a protocol: means, intervals, coverage and headlines")
+    table.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, DreamerV3 log folders, score files")
+    table.add_argument("--protocol", metavar="NAME", help="how a curve becomes a number; the suite's own by default")
+    table.add_argument("--window", metavar="FIRST:LAST", help="frames to average over, or a last share: 10%%")
+    table.add_argument("--normaliser", metavar="NAME", help="the scores that stand for 0 and 1, or none")
+    table.add_argument("--metric", action="append", metavar="NAME", help="mean, median, iqm, …; repeatable")
+    for selector in ("suite", "task", "label"):
+        table.add_argument(f"--{selector}", action="append", metavar="NAME", help=f"only this {selector}; repeatable")
+    table.add_argument("--of-suite", metavar="NAME", help="the suite of log folders that dreamsweep did not launch")
+    table.add_argument("--format", choices=("text", "markdown", "latex", "csv", "json"), default="text")
+    table.add_argument("--json", action="store_true", help="the same as --format json")
+    table.add_argument("--out", type=Path, help="the file to write; standard output by default")
+    table.add_argument("--store", type=Path, help="keep what is collected from logs and score files here")
+    table.add_argument("--config-dir", type=Path, help="your own config directory, with suite/, protocol/, normaliser/")
+    table.set_defaults(handler=_table)
+
     report = commands.add_parser("report", help="write one HTML file: scores, curves, coverage, failures, origin")
     report.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, DreamerV3 log folders, score files")
     for selector in ("suite", "task", "label"):
@@ -246,6 +262,12 @@ def _plot(arguments: argparse.Namespace) -> int:
     from orchestrator.result_commands import plot
 
     return plot(arguments)
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from orchestrator.table_command import table
+
+    return table(arguments)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -89,11 +89,12 @@ def test_the_interval_of_a_cell_is_students() -> None:
 
 
 def test_labels_within_the_interval_of_the_best_are_best_too(tmp_path: Path) -> None:
-    """What the seeds cannot tell apart is not told apart; without an interval only ties are."""
+    """What the seeds cannot tell apart is not told apart, in both directions; without an interval only ties are."""
     found = evaluated(
         tmp_path,
         *(run("a", seed, [score], method="best") for seed, score in enumerate([4.0, 5.0, 6.0])),
-        *(run("a", seed, [score], method="close") for seed, score in enumerate([2.6, 3.0, 3.4])),
+        *(run("a", seed, [score], method="close") for seed, score in enumerate([2.0, 3.0, 4.0])),
+        *(run("a", seed, [score], method="sure") for seed, score in enumerate([2.9, 3.0, 3.1])),
         *(run("a", seed, [score], method="far") for seed, score in enumerate([2.0, 2.1, 2.2])),
         run("b", 0, [3.0], method="best"),
         run("b", 0, [3.0], method="close"),
