@@ -28,6 +28,7 @@ Verdict = Literal["better", "worse", "no difference seen", "not tested"]
 
 ALPHA = 0.05
 POWER = 0.8
+_NEARLY_SURE = 0.99  # normal scores overlap a little, however far they are apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class TaskScores:
     task: str
     a: Floats
     b: Floats
+    #: The score that stands for nothing learned, from which relative changes are meant.
+    low: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,8 @@ class Comparison:
     verdict: Verdict
     #: The least probability of improvement that would be found with the probability `power`; None where none would.
     smallest_improvement: float | None
-    #: The same as one relative change of all tasks' scores; None where the spread between runs is not known.
+    #: The same as one relative change of all tasks' scores, measured from the score that stands for nothing learned;
+    #: None where the spread between runs is not known.
     smallest_change: float | None
     alpha: float
     power: float
@@ -124,6 +128,7 @@ def compare(
             alpha=alpha,
             power=power,
         )
+    lifted = [(a - task.low, b - task.low) for task, (a, b) in zip(tasks, there, strict=True) if len(a) and len(b)]
     p = improvement_p(both, reps=reps, generator=generator)
     improvement = improvement_interval([a for a, _ in both], [b for _, b in both], reps=reps, generator=generator)
     smallest = smallest_improvement([(len(a), len(b)) for a, b in both], alpha=alpha, power=power)
@@ -134,7 +139,7 @@ def compare(
         p=p,
         verdict=_verdict(p, improvement.point - 0.5, alpha),
         smallest_improvement=smallest,
-        smallest_change=None if smallest is None else _change(both, smallest),
+        smallest_change=None if smallest is None else _change(lifted, smallest),
         alpha=alpha,
         power=power,
     )
@@ -185,7 +190,8 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
 def smallest_improvement(sizes: Sequence[tuple[int, int]], *, alpha: float, power: float) -> float | None:
     """The least mean probability of improvement that is found with the probability `power`; None where none is.
 
-    From the normal approximation of the rank sums, whose variance is known where there is no difference.
+    From the normal approximation of the rank sums, whose variance is known where there is no difference. It is 1 where
+    only a difference that holds in every pair is found.
 
     Args:
         sizes: Per task the runs of both sides.
@@ -196,7 +202,7 @@ def smallest_improvement(sizes: Sequence[tuple[int, int]], *, alpha: float, powe
         return None
     spread = math.sqrt(sum((a + b + 1) / (12 * a * b) for a, b in sizes)) / len(sizes)
     least = 0.5 + (NormalDist().inv_cdf(1 - alpha / 2) + NormalDist().inv_cdf(power)) * spread
-    return least if least <= 1 else None
+    return min(least, 1.0)
 
 
 def _task(
@@ -269,6 +275,8 @@ def _change(pairs: Sequence[tuple[Floats, Floats]], improvement: float) -> float
     if not ratios:
         return None
     ratios += [float(np.median(ratios))] * (len(pairs) - len(ratios))
+
+    improvement = min(improvement, _NEARLY_SURE)
 
     def reached(change: float) -> float:
         return sum(NormalDist().cdf(change * ratio / math.sqrt(2)) for ratio in ratios) / len(ratios)
