@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.curve_view import CurveView
+from aggregation.curve_view import Band, CurveView
 from aggregation.statistics import curve_intervals
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ def summary(table: Floats, view: CurveView) -> Summary:
     if view.band == "bootstrap":
         low, high = _bootstrap(table, ordered, count, view)
     else:
-        low, high = _spread(ordered, count, centre, view)
+        low, high = _spread(ordered, count, centre, view, view.band)
     return Summary(centre, low, high, count)
 
 
@@ -56,7 +56,7 @@ def aggregate(tables: Sequence[Floats], view: CurveView) -> Summary:
     whole = np.isfinite(means).all(axis=0)
     means[:, ~whole] = np.nan
     generator = np.random.default_rng(_SEED)
-    if view.band == "bootstrap":
+    if view.aggregate_band == "bootstrap":
         band = curve_intervals(tables, view.centre, reps=view.reps, confidence=view.confidence, generator=generator)
         return Summary(band.point, band.low, band.high, count)
     ordered = np.sort(means, axis=0)
@@ -65,7 +65,7 @@ def aggregate(tables: Sequence[Floats], view: CurveView) -> Summary:
         centre = curve_intervals(tables, "iqm", reps=1, generator=generator).point
     else:
         centre = _centre(ordered, tasks, view)
-    low, high = _spread(ordered, tasks, centre, view)
+    low, high = _spread(ordered, tasks, centre, view, view.aggregate_band)
     return Summary(centre, low, high, count)
 
 
@@ -100,17 +100,17 @@ def _centre(ordered: Floats, count: Ints, view: CurveView) -> Floats:
     return mean(ordered)
 
 
-def _spread(ordered: Floats, count: Ints, centre: Floats, view: CurveView) -> tuple[Floats, Floats]:
-    if view.band == "quantiles":
+def _spread(ordered: Floats, count: Ints, centre: Floats, view: CurveView, band: Band) -> tuple[Floats, Floats]:
+    if band == "quantiles":
         low, high = view.quantiles
         return quantile(ordered, count, low), quantile(ordered, count, high)
-    if view.band == "range":
+    if band == "range":
         return quantile(ordered, count, 0.0), quantile(ordered, count, 1.0)
-    if view.band == "none":
+    if band == "none":
         nowhere = np.full(len(centre), np.nan)
         return nowhere, nowhere
     squares = np.nansum((ordered - mean(ordered)) ** 2, axis=0)
-    if view.band == "std":
+    if band == "std":
         half = np.sqrt(_ratio(squares, count))
     else:
         half = np.sqrt(_ratio(squares, (count - 1) * count))

@@ -22,6 +22,8 @@ class CurveView:
     points: int | None = None
     centre: Centre = "mean"
     band: Band = "std"
+    #: Of aggregates: an interval of their own, or the spread between tasks.
+    aggregate_band: Band = "bootstrap"
     #: Lower and upper bound of `band="quantiles"`.
     quantiles: tuple[float, float] = (0.25, 0.75)
     #: Of `band="bootstrap"`.
@@ -35,7 +37,8 @@ class CurveView:
 
     def __post_init__(self) -> None:
         axis_named(self.axis)
-        for kind, name, allowed in (("centre", self.centre, Centre), ("band", self.band, Band)):
+        bands = ("band", self.band, Band), ("band", self.aggregate_band, Band)
+        for kind, name, allowed in (("centre", self.centre, Centre), *bands):
             if name not in get_args(allowed):
                 raise UnknownNameError(kind, name, get_args(allowed))
         if self.points is not None and self.points < 1:
@@ -54,20 +57,7 @@ class CurveView:
     @property
     def band_caption(self) -> str:
         """What the band of one task's curve is; empty without one."""
-        return "" if self.band == "none" else f"band: {self.spread}"
-
-    @property
-    def spread(self) -> str:
-        """The band in words."""
-        low, high = self.quantiles
-        return {
-            "std": "one standard deviation",
-            "sem": "one standard error",
-            "quantiles": "the middle half" if (low, high) == (0.25, 0.75) else f"quantiles {low:g} to {high:g}",
-            "range": "lowest to highest",
-            "bootstrap": f"{100 * self.confidence:g} % bootstrap interval",
-            "none": "",
-        }[self.band]
+        return f"band: {self._spread(self.band)}" if self.band != "none" else ""
 
     @property
     def aggregate_line_caption(self) -> str:
@@ -81,6 +71,18 @@ class CurveView:
     @property
     def aggregate_band_caption(self) -> str:
         """What the band of an aggregate is; empty without one."""
-        if self.band in ("none", "bootstrap"):
-            return self.spread
-        return f"{self.spread} over tasks"
+        if self.aggregate_band == "none":
+            return ""
+        over = " over runs within tasks" if self.aggregate_band == "bootstrap" else " over tasks"
+        return f"band: {self._spread(self.aggregate_band)}{over}"
+
+    def _spread(self, band: Band) -> str:
+        low, high = self.quantiles
+        return {
+            "std": "one standard deviation",
+            "sem": "one standard error",
+            "quantiles": "the middle half" if (low, high) == (0.25, 0.75) else f"quantiles {low:g} to {high:g}",
+            "range": "lowest to highest",
+            "bootstrap": f"{100 * self.confidence:g} % bootstrap interval",
+            "none": "",
+        }[band]

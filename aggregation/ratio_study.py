@@ -15,7 +15,7 @@ from aggregation.axes import gpu_hours, needs, wall_hours
 from aggregation.ratio_budgets import Budget, Kind, RunTrail, equal_budget, missing_budget, rounded
 from aggregation.ratio_families import RatioFamily, ratio_families
 from aggregation.ratio_frontier import Frontier, frontiers
-from aggregation.ratio_verdict import Recommendation, recommendation
+from aggregation.ratio_verdict import Recommendation, recommendation, wilson_interval
 from aggregation.scales import RAW, Scale
 from aggregation.sources import RunInfo, Sources
 from aggregation.statistics import Interval, intervals
@@ -69,8 +69,9 @@ class PairedChance:
     other: float
     #: A tie counts half; every task weighs the same.
     chance: float
-    low: float | None
-    high: float | None
+    #: Wilson's interval.
+    low: float
+    high: float
     pairs: int
     tasks: int
 
@@ -333,13 +334,11 @@ class _Study:
                 wins.append(0.5 + 0.5 * np.sign(differences))
         if not wins:
             return None
-        pairs = sum(map(len, wins))
-        generator = np.random.default_rng(_SEED)
-        found = intervals(wins, ["mean"], reps=self.reps, confidence=self.confidence, generator=generator)["mean"]
-        low, high = None, None
-        if pairs > len(wins):
-            low, high = rounded(max(found.low, 0.0)), rounded(min(found.high, 1.0))
-        return PairedChance(ratio, other, rounded(found.point), low, high, pairs, len(wins))
+        chance = float(np.mean([each.mean() for each in wins]))
+        # Of as many pairs of one weight as estimate the chance equally well.
+        pairs = len(wins) ** 2 / sum(1 / len(each) for each in wins)
+        low, high = wilson_interval(chance, pairs, self.confidence)
+        return PairedChance(ratio, other, rounded(chance), rounded(low), rounded(high), sum(map(len, wins)), len(wins))
 
 
 def _scaled(scale: Scale, task: str, scores: dict[int, float | None]) -> dict[int, float]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -92,6 +93,17 @@ def difference_interval(first: Floats, second: Floats, confidence: float) -> tup
     freedom = sum(shares) ** 2 / (shares[0] ** 2 / (len(first) - 1) + shares[1] ** 2 / (len(second) - 1))
     half = student_t.quantile(1 - (1 - confidence) / 2, freedom) * math.sqrt(sum(shares))
     return difference - half, difference + half
+
+
+def wilson_interval(chance: float, pairs: float, confidence: float) -> tuple[float, float]:
+    """Bounds of a probability that was seen in so many pairs, also where one side won them all.
+
+    E. B. Wilson, Journal of the American Statistical Association 22 (1927).
+    """
+    squared = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    middle = (chance + squared / (2 * pairs)) / (1 + squared / pairs)
+    half = math.sqrt(squared * chance * (1 - chance) / pairs + (squared / (2 * pairs)) ** 2) / (1 + squared / pairs)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def _are_enough(*scores: RatioScore) -> bool:

@@ -52,6 +52,6 @@ def scales(protocol: str | None = None, config_dir: Path | None = None) -> Calla
         chosen = named or protocol_of(suite, config_dir)
         if chosen.normaliser is None:
             return RAW
-        return Scale(f"score, normalised by {chosen.normaliser}", read_normaliser(chosen.normaliser, config_dir))
+        return Scale(f"score normalised by {chosen.normaliser}", read_normaliser(chosen.normaliser, config_dir))
 
     return of

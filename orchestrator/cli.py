@@ -143,10 +143,29 @@ def _build_parser() -> argparse.ArgumentParser:
     export.add_argument("--json", action="store_true", help="print one JSON object")
     export.set_defaults(handler=_export)
 
-    plot = commands.add_parser("plot", help="draw the score curves of every task as PNG and SVG")
-    plot.add_argument("store", type=Path, help="a sweep root, or the --store of aggregate")
-    plot.add_argument("--bins", type=int, help="points of each curve; chosen from the data by default")
+    plot = commands.add_parser("plot", help="draw score curves, distributions or the replay-ratio study")
+    plot.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, log folders, score files; any mix")
+    for name in ("suite", "task", "label"):
+        plot.add_argument(f"--{name}", action="append", metavar="NAME", help=f"only this {name}; may be given again")
+    plot.add_argument("--x", default="frames", help="frames, policy_steps, updates, gpu_hours or wall_hours")
+    plot.add_argument("--centre", default="mean", help="mean, median or iqm over seeds")
+    plot.add_argument("--band", default="std", help="std, sem, quantiles, range, bootstrap or none")
+    plot.add_argument("--aggregate-band", default="bootstrap", metavar="BAND", help="the same for aggregates")
+    plot.add_argument("--quantiles", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of --band quantiles")
+    plot.add_argument("--confidence", type=float, default=0.95, help="of --band bootstrap: 0.95")
+    plot.add_argument("--smooth", default="none", help="mean:N or ema:W, of each run; the picture says so")
+    plot.add_argument("--points", "--bins", type=_whole, help="at most so many on a curve; else the data tell")
+    plot.add_argument("--aggregate", nargs="?", const="with", choices=("with", "only"), help="a panel over all tasks")
+    plot.add_argument("--protocol", metavar="NAME", help="whose normaliser aggregates use; the suite's own by default")
+    plot.add_argument("--length", action="store_true", help="episode lengths on a second axis")
+    kind = plot.add_mutually_exclusive_group()
+    kind.add_argument("--fan", action="store_true", help="quantiles of all episodes over time, in place of curves")
+    kind.add_argument("--study", action="store_true", help="the replay-ratio study, in place of curves")
     plot.add_argument("--out", type=Path, help="the folder to write to; plots/ beside the dataset by default")
+    plot.add_argument("--name", help="of the files, without suffix")
+    plot.add_argument("--format", default="png,svg", help="png, svg, pdf, or several: png,svg")
+    plot.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
+    plot.add_argument("--config-dir", type=Path, help="your own config directory, beside ours")
     plot.add_argument("--json", action="store_true", help="print one JSON object")
     plot.set_defaults(handler=_plot)
 
@@ -259,7 +278,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    from orchestrator.result_commands import plot
+    from orchestrator.plot_command import plot
 
     return plot(arguments)
 

@@ -1,4 +1,4 @@
-"""The commands that read logs and datasets: `aggregate`, `import`, `export` and `plot`."""
+"""The commands that read logs and datasets: `aggregate`, `import` and `export`."""
 
 import argparse
 import json
@@ -11,7 +11,6 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from aggregation.binning import View
 from aggregation.collect import collect
 from aggregation.explanation import Explanation, explain
-from aggregation.plots import plot as draw_plot
 from aggregation.reference_runs import import_files
 from aggregation.score_files import export as write_score_files
 from orchestrator.clusters import reading_spread
@@ -64,16 +63,6 @@ def export(arguments: argparse.Namespace) -> int:
         _print_json([file.to_json() for file in files])
     else:
         print_score_files(console_for(sys.stdout), files)
-    return 0
-
-
-def plot(arguments: argparse.Namespace) -> int:
-    """Draw the curves of a dataset."""
-    picture = draw_plot(arguments.store, arguments.out, bins=arguments.bins)
-    if arguments.json:
-        _print_json(picture.to_json())
-    else:
-        print(f"{picture.png}\n{picture.svg}")
     return 0
 
 

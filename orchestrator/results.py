@@ -8,9 +8,12 @@ from rich.console import Console
 
 from aggregation.binning import View
 from aggregation.collect import Summary, collect
-from aggregation.plots import Plot, plot
+from aggregation.plots import Plot, plot_curves, plots_folder
+from aggregation.ratio_study_plot import plot_studies
 from aggregation.report.report import Report
+from aggregation.scales import scales
 from aggregation.score_files import ScoreFile, export
+from aggregation.sources import open_sources
 from orchestrator.report_command import final_report, print_report
 from sweeps.errors import DreamsweepError, LogError
 from sweeps.layout import SweepRoot
@@ -26,6 +29,8 @@ class ResultFiles:
     summary: Summary | None = None
     score_files: list[ScoreFile] = field(default_factory=list)
     plot: Plot | None = None
+    #: One of each method whose train ratio varies.
+    studies: list[Plot] = field(default_factory=list)
     report: Report | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -33,6 +38,7 @@ class ResultFiles:
             "dataset": self.summary.to_json() if self.summary else None,
             "score_files": [file.to_json() for file in self.score_files],
             "plot": self.plot.to_json() if self.plot else None,
+            "studies": [study.to_json() for study in self.studies],
             "report": self.report.to_json() if self.report else None,
         }
 
@@ -41,7 +47,9 @@ class ResultFiles:
             print_summary(console, self.summary)
         print_score_files(console, self.score_files)
         if self.plot is not None:
-            console.print(f"curves       {self.plot.png}", soft_wrap=True, highlight=False)
+            console.print(f"curves       {self.plot.file}", soft_wrap=True, highlight=False)
+        for study in self.studies:
+            console.print(f"ratio study  {study.file}", soft_wrap=True, highlight=False)
         if self.report is not None:
             print_report(console, self.report)
 
@@ -69,7 +77,10 @@ class Results:
             files.summary = collect([self._root.path], self._root.path)
             if files.summary.rows:
                 files.score_files = export(self._root.path, view=self._view)
-                files.plot = plot(self._root.path)
+                with open_sources([self._root.path]) as sources:
+                    folder = plots_folder(sources)
+                    files.plot = plot_curves(sources, folder)
+                    files.studies = plot_studies(sources, folder, scale_of=scales())
         except (DreamsweepError, OSError) as error:
             log.warning("The results are not complete: %s", error)
         try:

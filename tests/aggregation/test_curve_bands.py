@@ -92,7 +92,7 @@ def test_an_aggregate_weighs_tasks_alike(centre: str, expected: float) -> None:
     """Tasks of one, two and one run; where a task has no data there is no aggregate."""
     tasks = [np.array([[1.0, 1.0]]), np.array([[1.0, 1.0], [3.0, 1.0]]), np.array([[30.0, NAN]])]
     for band in ("std", "bootstrap"):
-        shown = aggregate(tasks, CurveView(centre=centre, band=band, reps=50))
+        shown = aggregate(tasks, CurveView(centre=centre, aggregate_band=band, reps=50))
 
         np.testing.assert_allclose(shown.centre, [expected, NAN])
         assert shown.count.tolist() == [4, 3]
@@ -102,7 +102,7 @@ def test_an_aggregate_weighs_tasks_alike(centre: str, expected: float) -> None:
 def test_the_spread_of_an_aggregate_is_over_tasks() -> None:
     """From the lowest task to the highest."""
     tasks = [np.array([[0.0], [2.0]]), np.array([[5.0]])]
-    shown = aggregate(tasks, CurveView(band="range"))
+    shown = aggregate(tasks, CurveView(aggregate_band="range"))
 
     assert (shown.low[0], shown.centre[0], shown.high[0]) == (1, 3, 5)
 
@@ -112,6 +112,7 @@ def test_the_spread_of_an_aggregate_is_over_tasks() -> None:
     [
         ({"centre": "mode"}, UnknownNameError),
         ({"band": "box"}, UnknownNameError),
+        ({"aggregate_band": "box"}, UnknownNameError),
         ({"axis": "epochs"}, UnknownNameError),
         ({"quantiles": (0.5, 0.5)}, ConfigError),
         ({"points": 0}, ConfigError),

@@ -124,7 +124,7 @@ def test_an_aggregate_is_over_scaled_scores() -> None:
     scale = Scale("share of the best", {"gym_a": (0.0, 1.0), "gym_b": (0.0, 10.0)})
     shown = curves(
         BuiltSources(two_tasks("m", 1.0)),
-        CurveView(points=3, band="range"),
+        CurveView(points=3),
         with_tasks=False,
         with_aggregates=True,
         scale_of=lambda _suite: scale,

@@ -8,7 +8,7 @@ import pytest
 from run_builders import BuiltRun, BuiltSources, built
 
 from aggregation.ratio_study import RatioStudy, ratio_study
-from aggregation.ratio_verdict import difference_interval
+from aggregation.ratio_verdict import difference_interval, wilson_interval
 from aggregation.scales import Scale
 from sweeps import ratio as rules
 from sweeps.contracts import Schedule
@@ -105,7 +105,14 @@ def test_paired_chances_follow_from_the_scores_seed_by_seed() -> None:
 
     assert (pair.ratio, pair.other, pair.pairs, pair.tasks) == (1, 2, 6, 2)
     assert pair.chance == pytest.approx((1 / 3 + 0.5 / 3) / 2)
-    assert 0 <= pair.low <= pair.chance <= pair.high <= 1
+    assert 0 < pair.low < pair.chance < pair.high < 1
+
+
+def test_a_chance_of_one_has_an_interval_too() -> None:
+    """Two wins of two prove little: from 0.34 up; twenty of twenty more."""
+    assert wilson_interval(1.0, 2, 0.95) == (pytest.approx(0.3424, abs=1e-4), 1.0)
+    assert wilson_interval(1.0, 20, 0.95) == (pytest.approx(0.8389, abs=1e-4), 1.0)
+    assert wilson_interval(0.5, 10, 0.95) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
 
 
 def test_the_aggregate_is_over_scaled_scores_of_tasks_that_every_ratio_has() -> None:
