@@ -151,3 +151,39 @@ class SweepRoot:
         for spec in sorted(self.runs.glob("*/*/*/*/run.json")):
             relative = spec.parent.relative_to(self.runs).as_posix()
             yield RunKey.parse(relative), RunDir(spec.parent)
+
+
+@dataclass(frozen=True, slots=True)
+class NightlyRoot:
+    """The paths of a folder of nights.
+
+    <root>/nights/<number>-<revision>/     a sweep root for each night, with
+        night.json                         what was run and what is said of it
+    <root>/history.parquet                 one row per night and run
+    <root>/report/index.html               tonight beside the nights before
+    """
+
+    path: Path
+
+    @property
+    def nights(self) -> Path:
+        return self.path / "nights"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.parquet"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "nightly.lock"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report" / "index.html"
+
+    def night(self, name: str) -> SweepRoot:
+        return SweepRoot(self.nights / name)
+
+    def records(self) -> list[Path]:
+        """The night.json of every night, by number."""
+        return sorted(self.nights.glob("*/night.json"))

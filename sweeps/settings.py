@@ -217,6 +217,25 @@ class ExportSettings(Settings):
     fill: Literal["null", "last"] = "null"
 
 
+class NightlySettings(Settings):
+    """How `dreamsweep nightly` judges a night beside the last ones."""
+
+    #: A run's score is the mean of its episodes in this last part of its budget.
+    last: Annotated[float, Field(gt=0, le=1)] = 0.1
+    #: How many nights are looked back on.
+    history: PositiveInt = 20
+    #: Nights to have before any is judged.
+    least_nights: Annotated[int, Field(ge=3)] = 5
+    #: False alarms in a night, at most.
+    alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    #: How often a night is looked at again by chance; that costs runs and no false alarms.
+    suspicion: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    #: Fresh seeds that each suspicious cell is run with; 0 to decide on tonight's runs alone.
+    confirm: NonNegativeInt = 3
+    #: Whether each night has seeds of its own. With the same ones a deterministic trainer shows no spread at all.
+    own_seeds: bool = True
+
+
 class SweepSettings(Settings):
     """One composed configuration: a suite and a method, with the axes still to be expanded."""
 
@@ -268,6 +287,8 @@ class SweepSettings(Settings):
     #: Seconds between two collections while the sweep runs; 0 for one at the end only.
     collect_every_s: NonNegativeFloat = 60.0
     export: ExportSettings = Field(default_factory=ExportSettings)
+    #: Read by `dreamsweep nightly` alone.
+    nightly: NightlySettings = Field(default_factory=NightlySettings)
 
 
 def flat_options(options: dict[str, Any], prefix: str = "") -> dict[str, Option]:
