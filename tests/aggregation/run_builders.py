@@ -9,6 +9,7 @@ import numpy as np
 from aggregation.bins import RunBins, bins_of
 from aggregation.episodes import Episodes
 from aggregation.sources import RunInfo, label_order
+from aggregation.store import Generation
 from sweeps.contracts import RunKey, Schedule
 
 
@@ -30,6 +31,11 @@ class BuiltSource:
     path: Path
     kind: str
     schedules: OneSchedule
+
+    @property
+    def generation(self) -> Generation:
+        """One without any file."""
+        return Generation(self.path / "000001")
 
 
 @dataclass(frozen=True)
