@@ -195,6 +195,22 @@ def _build_parser() -> argparse.ArgumentParser:
     report.add_argument("--json", action="store_true", help="print one JSON object")
     report.set_defaults(handler=_report)
 
+    compare = commands.add_parser("compare", help="whether A is better than B, and what could have been seen")
+    compare.add_argument("a", type=Path, metavar="A", help="a sweep root, store, log folder or score file")
+    compare.add_argument("b", type=Path, metavar="B", help="the same, to compare with; A again for two labels of one")
+    compare.add_argument("--label-a", action="append", metavar="NAME", help="only this label of A; repeatable")
+    compare.add_argument("--label-b", action="append", metavar="NAME", help="only this label of B; repeatable")
+    for selector in ("suite", "task"):
+        compare.add_argument(f"--{selector}", action="append", metavar="NAME", help=f"only this {selector}; repeatable")
+    compare.add_argument("--protocol", metavar="NAME", help="how a curve becomes a number; the suite's own by default")
+    compare.add_argument("--window", metavar="FIRST:LAST", help="frames to average over, or a last share: 10%%")
+    compare.add_argument("--alpha", type=float, default=0.05, help="how often equals may be told apart: 0.05")
+    compare.add_argument("--check", action="store_true", help="exit with 4 where A is worse")
+    compare.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
+    compare.add_argument("--config-dir", type=Path, help="your own config directory, with suite/, protocol/, normaliser/")
+    compare.add_argument("--json", action="store_true", help="print one JSON object")
+    compare.set_defaults(handler=_compare)
+
     trainer = commands.add_parser("trainer", help="the embedded trainer")
     actions = trainer.add_subparsers(metavar="ACTION", required=True)
     install = actions.add_parser("install", help="install the official algorithm from the package registry")
@@ -293,6 +309,12 @@ def _report(arguments: argparse.Namespace) -> int:
     from orchestrator.report_command import report
 
     return report(arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from orchestrator.compare_command import compare_sides
+
+    return compare_sides(arguments)
 
 
 def _trainer_install(arguments: argparse.Namespace) -> int:
