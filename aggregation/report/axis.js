@@ -14,15 +14,18 @@ export function linearTicks(low, high, count) {
   return ticks;
 }
 
-/** Powers of ten, or of two where few tens lie within. */
+/** Powers of ten, with twice and five times them where there is room. */
 export function logTicks(low, high, count) {
   const decades = Math.log10(high / low);
-  const base = decades >= 2.5 ? 10 : 2;
-  const first = Math.ceil(Math.log(low) / Math.log(base) - 1e-9);
-  const last = Math.floor(Math.log(high) / Math.log(base) + 1e-9);
-  const stride = Math.max(1, Math.ceil((last - first + 1) / Math.max(2, count)));
+  const factors = decades * 3 <= count + 1 ? [1, 2, 5] : [1];
+  const stride = Math.max(1, Math.ceil((decades * factors.length) / Math.max(2, count)));
   const ticks = [];
-  for (let power = first; power <= last; power += stride) ticks.push(Number((base ** power).toPrecision(12)));
+  for (let power = Math.floor(Math.log10(low)); 10 ** power <= high; power += factors.length > 1 ? 1 : stride) {
+    for (const factor of factors) {
+      const tick = Number((factor * 10 ** power).toPrecision(12));
+      if (tick >= low && tick <= high) ticks.push(tick);
+    }
+  }
   return ticks.length > 1 ? ticks : linearTicks(low, high, count);
 }
 

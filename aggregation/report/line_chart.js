@@ -64,7 +64,8 @@ export class LineChart {
 
   /**
    * Show other lines: {label, xs, ys, lows, highs, seeds, tag, isBest}. One without a label is a thin line that guides
-   * the eye. Options: xTitle, yTitle, isLog and isLogY for logarithmic axes, dots for a dot at every point.
+   * the eye. Options: xTitle, yTitle, isLog and isLogY for logarithmic axes, ticks below, dots for a dot
+   * at every point.
    */
   show(lines, options) {
     const isOtherAxis = options.xTitle !== this.options?.xTitle;
@@ -159,7 +160,8 @@ export class LineChart {
       parts.push(drawn("line", { class: "rule", x1: box.left, x2: box.right, y1: y, y2: y }),
         drawn("text", { class: "tick", x: box.left - 6, y: y + 4, "text-anchor": "end" }, shortNumber(tick)));
     }
-    for (const tick of this.x.ticks((box.right - box.left) / TICK_PIXELS.x)) {
+    for (const tick of this.options.ticks ?? this.x.ticks((box.right - box.left) / TICK_PIXELS.x)) {
+      if (tick < this.x.domain[0] || tick > this.x.domain[1]) continue;
       const x = this.x(tick);
       parts.push(drawn("line", { class: "rule", x1: x, x2: x, y1: box.top, y2: box.bottom }),
         drawn("text", { class: "tick", x, y: box.bottom + 15, "text-anchor": "middle" }, shortNumber(tick)));

@@ -30,8 +30,8 @@ _COLOURS = (
 )
 _DASHES = ("none", "7 3", "2 2.5", "9 3 2 3", "12 3", "5 2 1 2 1 2")
 #: Ends of the scale of ratios that are told from white, and from black.
-_LIGHT_SCALE = (0.0, 0.82)
-_DARK_SCALE = (1.0, 0.32)
+_LIGHT_SCALE = (0.0, 0.66)
+_DARK_SCALE = (1.0, 0.38)
 
 
 def line_styles(ratios: Sequence[float | None], methods: Sequence[str]) -> list[LineStyle]:

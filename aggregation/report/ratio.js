@@ -66,14 +66,14 @@ function wholeScores({ study, payload, label, choices }) {
     note.textContent = held ? counted(held.tasks.length, "task") : "";
     chart.show(dots((held?.ratios ?? []).map((each) => ({
       ratio: each.ratio, x: each.ratio, y: each[metric].point, low: each[metric].low, high: each[metric].high, seeds: each.runs,
-    })), label), { xTitle: "train ratio", yTitle: study.unit, isLog: true, dots: true });
+    })), label), { xTitle: "train ratio", yTitle: study.unit, isLog: true, ticks: study.ratios, dots: true });
   };
   choices.onChange(update);
   update();
   return figure(chart, "All tasks", note);
 }
 
-function taskScores(task, { payload, label, choices }) {
+function taskScores(task, { study, payload, label, choices }) {
   const chart = new LineChart({ title: task.task, labels: payload.labels });
   const note = element("p");
   const update = () => {
@@ -82,7 +82,7 @@ function taskScores(task, { payload, label, choices }) {
     note.title = budget?.chosen ?? "";
     chart.show(dots((budget?.ratios ?? []).map((each) => ({
       ratio: each.ratio, x: each.ratio, y: each.mean, low: each.low, high: each.high, seeds: each.seeds,
-    })), label), { xTitle: "train ratio", yTitle: "episode score", isLog: true, dots: true });
+    })), label), { xTitle: "train ratio", yTitle: "episode score", isLog: true, ticks: study.ratios, dots: true });
   };
   choices.onChange(update);
   update();
