@@ -144,7 +144,7 @@ def _stepped(run: RunInfo, xs: Floats) -> dict[str, Any]:
         where = positions(run, axis, xs)
         if where is not None:
             width = where[0]
-            is_even = np.array_equal(where, np.arange(1, len(where) + 1) * width)
+            is_even = np.array_equal(where, np.minimum(np.arange(1, len(where) + 1) * width, where[-1]))
             found[axis] = _places(width, where[-1], len(where)) if is_even else rounded(where, 6)
     return found
 
