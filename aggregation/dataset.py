@@ -13,6 +13,7 @@ earlier one, its footer included, and whoever knows the earlier length or footer
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -45,6 +46,7 @@ _COPY_BYTES = 1 << 20
 _EMPTY = "empty.parquet"
 
 
+@lru_cache(maxsize=1 << 14)
 def partition_folder(task: str, label: str) -> Path:
     """Where a partition lies in the dataset; unusual characters are percent-encoded, as all Hive readers expect."""
     return Path(f"task={quote(task, safe='')}") / f"label={quote(label, safe='')}"
@@ -54,6 +56,19 @@ def write_empty(dataset: Dataset, folder: Path, syncs: Syncs) -> None:
     """Make a dataset without rows readable."""
     pq.write_table(dataset.empty, folder / _EMPTY)
     syncs.add(folder / _EMPTY)
+
+
+def carry(earlier: Path, target: Path, syncs: Syncs) -> list[Path]:
+    """Take the files of a partition over as they are, in their order; none where there is no such partition."""
+    try:
+        names = sorted(path.name for path in earlier.iterdir() if path.name.startswith("part-"))
+    except FileNotFoundError:
+        return []
+    paths = [target / name for name in names]
+    for path in paths:
+        if link_or_copy(earlier / path.name, path):
+            syncs.add(path)
+    return paths
 
 
 @dataclass(slots=True)
@@ -83,8 +98,8 @@ class Partition:
 
     Args:
         dataset: Which one.
-        earlier: The partition's folder in the published generation; None where there is none.
-        target: Its folder in the new generation.
+        earlier: The partition's folder in the published generation; it need not exist. None where there is none.
+        target: Its folder in the new generation, which is there.
         number: Of the new generation; names a new file.
         syncs: Makes the files durable.
         gone: Runs whose earlier rows all go.
@@ -101,7 +116,9 @@ class Partition:
         gone: frozenset[str] = frozenset(),
     ) -> None:
         self._dataset = dataset
+        self._earlier = earlier
         self._target = target
+        self._gone = gone
         self._syncs = syncs
         self._fresh = target / f"part-{number:06d}.parquet"
         self._file: _File | None = None
@@ -110,12 +127,6 @@ class Partition:
         self._paths: list[Path] = []
         #: Files that lost rows.
         self._thinned: set[Path] = set()
-        target.mkdir(parents=True, exist_ok=True)
-        for path in sorted(earlier.glob("part-*.parquet")) if earlier is not None else ():
-            copy = target / path.name
-            link_or_copy(path, copy)
-            self._paths.append(copy)
-        self._filter(self._paths, dict.fromkeys(gone))
 
     def append(self, card: RunCard, reading: Reading) -> None:
         """Take the new rows of a run."""
@@ -128,6 +139,8 @@ class Partition:
 
     def close(self, rules: Rules) -> dict[str, Kept]:
         """Finish the files, take out what `rules` say, and return what is left of the runs they name."""
+        self._paths = carry(self._earlier, self._target, self._syncs) if self._earlier is not None else []
+        self._filter(self._paths, dict.fromkeys(self._gone))
         growing = self._growing() if self._held and self._file is None else None
         left = self._filter([path for path in self._paths if growing is None or path != growing.path], rules)
         if growing is not None and self._thinned - {growing.path}:
@@ -144,8 +157,9 @@ class Partition:
             _add_all(left, self._filter([self._file.path], rules))
         if len(self._paths) > _MANY_FILES:
             self._merge()
+        written = self._thinned if self._file is None else self._thinned | {self._file.path}
         for path in self._paths:
-            if path.stat().st_nlink == 1:
+            if path in written:
                 self._syncs.add(path)
         return left
 
@@ -183,6 +197,7 @@ class Partition:
                 for batch in file.iter_batches(batch_size=_GROUP_ROWS):
                     merged.write(pa.Table.from_batches([batch]))
         merged.close()
+        self._syncs.add(merged.path)
         for path in self._paths:
             path.unlink()
         self._paths = [merged.path]

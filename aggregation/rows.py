@@ -1,6 +1,7 @@
 """Makes the rows of some runs into a table, as the files of a dataset hold them."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,17 @@ def _words(texts_of_parts: Sequence[str], counts: NDArray[np.int64]) -> pa.Dicti
     """A column with one text for each part, shape [rows]."""
     number = {text: index for index, text in enumerate(dict.fromkeys(texts_of_parts))}
     index = np.array([number[text] for text in texts_of_parts], np.int32)
-    return pa.DictionaryArray.from_arrays(numbers(np.repeat(index, counts), pa.int32()), texts(list(number)))
+    return _encoded(np.repeat(index, counts), tuple(number))
+
+
+def _encoded(index: NDArray[np.int32], words: tuple[str, ...]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(numbers(index, pa.int32()), _dictionary(words), safe=False)
+
+
+@lru_cache(maxsize=256)
+def _dictionary(words: tuple[str, ...]) -> pa.Array:
+    """Most tables have the suites and methods of the one before."""
+    return texts(words)
 
 
 def _names(readings: Sequence[Reading]) -> pa.DictionaryArray:
@@ -52,7 +63,7 @@ def _names(readings: Sequence[Reading]) -> pa.DictionaryArray:
         assert reading.name_index is not None
         own = np.array([number.setdefault(name, len(number)) for name in reading.names], np.int32)
         pieces.append(own[reading.name_index])
-    return pa.DictionaryArray.from_arrays(numbers(np.concatenate(pieces), pa.int32()), texts(list(number)))
+    return _encoded(np.concatenate(pieces), tuple(number))
 
 
 def _lengths(readings: Sequence[Reading], counts: NDArray[np.int64]) -> pa.Array:

@@ -1,13 +1,14 @@
 """Brings one dataset of a store from the published generation to the next: which runs changed, and their new rows."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Self
 
-from aggregation.dataset import Partition, partition_folder, write_empty
+from aggregation.dataset import Kept, Partition, carry, partition_folder, write_empty
 from aggregation.discover import RunLog, Unusable
 from aggregation.record import Fault
 from aggregation.run_files import read_attempts, run_seams
@@ -16,9 +17,12 @@ from aggregation.schema import Dataset
 from aggregation.seams import Seam, cuts
 from aggregation.spread import Spread, Unread, batches, read_batch, read_or_tell
 from aggregation.state import RunState
-from aggregation.store import Generation, Syncs, link_or_copy
+from aggregation.store import Generation, Syncs
 from sweeps.contracts import Attempt
 from sweeps.errors import LogError
+
+#: Partitions that are finished at a time, while the next ones are read.
+_CLOSERS = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,7 +99,8 @@ class Update:
         attempts = read_attempts(log.attempts_path) if log.card.is_launched else []
         seams = run_seams(log.card, attempts) if log.card.is_launched else None
         is_over = log.is_done or bool(attempts and attempts[-1].ended_at is not None)
-        goes_on = before is not None and _goes_on(before, log, seams)
+        path = log.log_path
+        goes_on = before is not None and _goes_on(before, log, path, seams)
         state = RunState(
             card=log.card,
             folder=log.folder,
@@ -119,7 +124,7 @@ class Update:
         size = 0
         if log.log is not None:
             task = ReadTask(
-                path=log.log_path,
+                path=path,
                 form=log.card.form,
                 seams=None if seams is None else tuple(seams),
                 segments=tuple(state.segments),
@@ -166,36 +171,46 @@ class Update:
             leaving.setdefault(state.partition, set()).add(state.key)
         touched = sorted(groups.keys() | leaving.keys())
         self._carry(target, set(touched), syncs)
-        for partition in touched:
-            folder = partition_folder(*partition)
-            earlier = self._earlier / folder if self._earlier else None
-            files = Partition(
-                self.dataset,
-                earlier=earlier if earlier is not None and earlier.is_dir() else None,
-                target=target / folder,
-                number=generation.number,
-                syncs=syncs,
-                gone=frozenset(leaving.get(partition, ())),
-            )
-            rules: dict[str, dict[int, int]] = {}
-            for plan in groups.get(partition, []):
-                if plan.task is None:
-                    continue
-                self.runs_read += 1
-                reading = next(readings)
-                while True:
-                    self._take(plan, reading, files, rules)
-                    done += plan.bytes if isinstance(reading, Unread) or not reading.has_more else 0
-                    progress(done)
-                    if isinstance(reading, Unread) or not reading.has_more:
-                        break
-                    reading = read_or_tell(_next_slice(plan.task, reading))
-            for run, kept in files.close(rules).items():
-                state = self.after[run]
-                state.rows, state.non_finite = kept.rows, kept.non_finite
-                state.first_step, state.last_step = kept.first_step, kept.last_step
+        closing: deque[Future[dict[str, Kept]]] = deque()
+        with ThreadPoolExecutor(_CLOSERS) as pool:
+            for partition in touched:
+                folder = partition_folder(*partition)
+                _make(target / folder)
+                files = Partition(
+                    self.dataset,
+                    earlier=self._earlier / folder if self._earlier else None,
+                    target=target / folder,
+                    number=generation.number,
+                    syncs=syncs,
+                    gone=frozenset(leaving.get(partition, ())),
+                )
+                rules: dict[str, dict[int, int]] = {}
+                for plan in groups.get(partition, []):
+                    if plan.task is None:
+                        continue
+                    self.runs_read += 1
+                    reading = next(readings)
+                    while True:
+                        self._take(plan, reading, files, rules)
+                        done += plan.bytes if isinstance(reading, Unread) or not reading.has_more else 0
+                        progress(done)
+                        if isinstance(reading, Unread) or not reading.has_more:
+                            break
+                        reading = read_or_tell(_next_slice(plan.task, reading))
+                closing.append(pool.submit(files.close, rules))
+                if len(closing) > _CLOSERS:
+                    self._leave(closing.popleft().result())
+            for each in closing:
+                self._leave(each.result())
         if next(target.rglob("*.parquet"), None) is None:
             write_empty(self.dataset, target, syncs)
+
+    def _leave(self, left: Mapping[str, Kept]) -> None:
+        """Note what is left of runs that lost rows."""
+        for run, kept in left.items():
+            state = self.after[run]
+            state.rows, state.non_finite = kept.rows, kept.non_finite
+            state.first_step, state.last_step = kept.first_step, kept.last_step
 
     def _take(self, plan: Plan, reading: Reading | Unread, files: Partition, rules: dict[str, dict[int, int]]) -> None:
         """Put one reading of a run into its partition and its state."""
@@ -231,12 +246,17 @@ class Update:
             return
         folders = {partition_folder(*state.partition) for state in self.after.values()}
         for folder in sorted(folders - {partition_folder(*partition) for partition in touched}):
-            if not (self._earlier / folder).is_dir():
-                continue
-            (target / folder).mkdir(parents=True)
-            for path in (self._earlier / folder).glob("part-*.parquet"):
-                if link_or_copy(path, target / folder / path.name):
-                    syncs.add(target / folder / path.name)
+            if (self._earlier / folder).is_dir():
+                _make(target / folder)
+                carry(self._earlier / folder, target / folder, syncs)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, most often below one that is there."""
+    try:
+        folder.mkdir()
+    except FileNotFoundError:
+        folder.mkdir(parents=True)
 
 
 def _is_same(before: RunState, log: RunLog) -> bool:
@@ -251,20 +271,20 @@ def _is_same(before: RunState, log: RunLog) -> bool:
     )
 
 
-def _goes_on(before: RunState, log: RunLog, seams: list[Seam] | None) -> bool:
+def _goes_on(before: RunState, log: RunLog, path: Path, seams: list[Seam] | None) -> bool:
     """Whether the log has only grown since, so that it can be read from where the last good line ended."""
     if before.card != log.card or before.folder != log.folder or before.log != log.log or before.took_tail:
         return False
     if log.log is None or before.log_stamp is None or log.log_stamp is None:
         return log.log is None and before.log is None
-    if log.log_path.suffix in (".gz", ".zst"):
+    if path.suffix in (".gz", ".zst"):
         return before.log_stamp == log.log_stamp and _applied(before, seams)
     if before.log_stamp.inode != log.log_stamp.inode or log.log_stamp.size < before.offset + before.pending_bytes:
         return False
     if before.log_stamp != log.log_stamp and log.log_stamp.size == before.log_stamp.size:
         return False  # written in place
     try:
-        return _applied(before, seams) and fingerprint(log.log_path, before.offset) == before.fingerprint
+        return _applied(before, seams) and fingerprint(path, before.offset) == before.fingerprint
     except OSError:
         return True  # the reading will tell
 
