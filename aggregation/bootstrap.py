@@ -51,6 +51,21 @@ def task_means(tasks: Sequence[Floats], counts: Sequence[Counts]) -> Floats:
     return means
 
 
+def curve_means(curves: Sequence[Floats], counts: Sequence[Counts]) -> Floats:
+    """The same at each point of curves, shape [tasks, points, draws].
+
+    Args:
+        curves: Per task an array of shape [runs, points], all of it finite.
+        counts: Of each task's runs.
+    """
+    means = np.empty((len(curves), curves[0].shape[1], counts[0].shape[1]))
+    for row, curve, taken in zip(means, curves, counts, strict=True):
+        centre = curve.mean(axis=0)
+        row[:] = ((curve - centre) / len(curve)).astype(np.float32).T @ taken
+        row += centre[:, None]
+    return means
+
+
 def trimmed_means(tasks: Sequence[Floats], counts: Sequence[Counts], cut: float) -> Floats:
     """The mean without the lowest and the highest scores in each draw, shape [draws].
 

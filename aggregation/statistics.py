@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.bootstrap import draws, shares_above, task_means, trimmed_means, win_shares
+from aggregation.bootstrap import curve_means, draws, shares_above, task_means, trimmed_means, win_shares
 
 Floats = NDArray[np.float64]
 Scores = Sequence[Floats]
@@ -21,6 +21,14 @@ Scores = Sequence[Floats]
 REPS = 10_000
 CONFIDENCE = 0.95
 _TRIM = 0.25
+#: Numbers held at once where draws of many points are taken together.
+_HELD = 1 << 21
+#: Metrics that the tasks' means are enough for, of an array with the tasks on its first axis.
+_OF_MEANS: dict[str, Callable[[Floats], Floats]] = {
+    "mean": lambda means: np.asarray(means.mean(axis=0)),
+    "median": lambda means: np.asarray(np.median(means, axis=0)),
+    "capped_mean": lambda means: np.asarray(np.minimum(means, 1.0).mean(axis=0)),
+}
 _GAMMA = 1.0
 
 
@@ -227,8 +235,12 @@ def curve_intervals(
         first = 0
         for counts in draws([len(task) for task in columns[0]], reps, generator):
             last = first + counts[0].shape[1]
-            for row, tasks in zip(drawn, columns, strict=True):
-                row[first:last] = _drawn(tasks, counts, [metric])[metric]
+            if metric in _OF_MEANS:
+                tables = [np.stack(runs, axis=1) for runs in zip(*columns, strict=True)]
+                drawn[:, first:last] = _drawn_of_means(tables, counts, metric)
+            else:
+                for row, tasks in zip(drawn, columns, strict=True):
+                    row[first:last] = _drawn(tasks, counts, [metric])[metric]
             first = last
         band.point[places] = [point(tasks, metric) for tasks in columns]
         band.low[places], band.high[places] = _bounds(drawn, confidence)
@@ -262,16 +274,33 @@ def present(scores: Scores) -> list[Floats]:
 def _drawn(tasks: Sequence[Floats], counts: Sequence[NDArray[np.float32]], metrics: Sequence[str]) -> dict[str, Floats]:
     """Each metric in each draw, shape [draws]."""
     drawn: dict[str, Floats] = {}
-    if {"mean", "median", "capped_mean"} & set(metrics):
+    if _OF_MEANS.keys() & set(metrics):
         means = task_means(tasks, counts)
-        drawn["mean"], drawn["median"] = means.mean(axis=0), np.median(means, axis=0)
-        drawn["capped_mean"] = np.minimum(means, 1.0).mean(axis=0)
+        drawn |= {name: of_means(means) for name, of_means in _OF_MEANS.items()}
     if "optimality_gap" in metrics:
         capped = task_means([np.minimum(task, _GAMMA) for task in tasks], counts)
         drawn["optimality_gap"] = _GAMMA - capped.mean(axis=0)
     if "iqm" in metrics:
         drawn["iqm"] = trimmed_means(tasks, counts, _cut(tasks))
     return {metric: drawn[metric] for metric in metrics}
+
+
+def _drawn_of_means(tables: Sequence[Floats], counts: Sequence[NDArray[np.float32]], metric: str) -> Floats:
+    """An aggregate of the tasks' means at each point in each draw, shape [points, draws].
+
+    Args:
+        tables: Per task an array of shape [runs, points].
+        counts: Of each task's runs.
+        metric: A name of `_OF_MEANS`.
+    """
+    at_once = max(1, _HELD // (len(tables) * counts[0].shape[1]))
+    points = range(0, tables[0].shape[1], at_once)
+    return np.concatenate(
+        [
+            _OF_MEANS[metric](curve_means([table[:, place : place + at_once] for table in tables], counts))
+            for place in points
+        ]
+    )
 
 
 def _cut(tasks: Sequence[Floats]) -> float:
