@@ -1,7 +1,7 @@
 """The command line: reads the words, hands them to the commands, and turns every known error into a sentence.
 
 Exit codes: 0 all well, 1 a usage or configuration error, 2 finished with failed runs, 3 interrupted (safe to run
-again).
+again), 4 a confirmed regression of `nightly`, or a worse side of `compare --check`.
 """
 
 import argparse
@@ -69,6 +69,7 @@ def _build_parser() -> argparse.ArgumentParser:
         ("plan", _plan, "show what a sweep would do; writes nothing"),
         ("run", _run, "do it: train, collect, export and plot; run it again to continue"),
         ("probe", _probe, "measure with short runs how long a sweep will take"),
+        ("nightly", _nightly, "run tonight's revision of the trainer, and judge it beside the last nights"),
         ("adopt", _adopt, "take folders of DreamerV3 logs into a root, where they are runs of a grid"),
     ):
         command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
@@ -83,6 +84,11 @@ def _build_parser() -> argparse.ArgumentParser:
         command.set_defaults(handler=handler)
         if name == "plan":
             command.add_argument("--diff", action="store_true", help="compare with the runs that the root holds")
+        if name == "nightly":
+            command.add_argument("--again", action="store_true", help="another night, though nothing has changed")
+            command.add_argument(
+                "--accept", action="store_true", help="take the latest level as the new one; runs nothing"
+            )
         if name == "run":
             command.add_argument("--detach", action="store_true", help="return at once, leaving an orchestrator behind")
 
@@ -177,10 +183,11 @@ def _build_parser() -> argparse.ArgumentParser:
     table.add_argument("--metric", action="append", metavar="NAME", help="mean, median, iqm, …; repeatable")
     for selector in ("suite", "task", "label"):
         table.add_argument(f"--{selector}", action="append", metavar="NAME", help=f"only this {selector}; repeatable")
-    table.add_argument("--of-suite", metavar="NAME", help="the suite of log folders that dreamsweep did not launch")
+    table.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
     table.add_argument("--format", choices=("text", "markdown", "latex", "csv", "json"), default="text")
     table.add_argument("--json", action="store_true", help="the same as --format json")
     table.add_argument("--out", type=Path, help="the file to write; standard output by default")
+    table.add_argument("--plot", type=Path, metavar="FILE", help="draw the table too, as .png, .svg or .pdf")
     table.add_argument("--store", type=Path, help="keep what is collected from logs and score files here")
     table.add_argument("--config-dir", type=Path, help="your own config directory, with suite/, protocol/, normaliser/")
     table.set_defaults(handler=_table)
@@ -207,7 +214,9 @@ def _build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--alpha", type=float, default=0.05, help="how often equals may be told apart: 0.05")
     compare.add_argument("--check", action="store_true", help="exit with 4 where A is worse")
     compare.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
-    compare.add_argument("--config-dir", type=Path, help="your own config directory, with suite/, protocol/, normaliser/")
+    compare.add_argument(
+        "--config-dir", type=Path, help="your own config directory, with suite/, protocol/, normaliser/"
+    )
     compare.add_argument("--json", action="store_true", help="print one JSON object")
     compare.set_defaults(handler=_compare)
 
@@ -243,6 +252,12 @@ def _probe(arguments: argparse.Namespace) -> int:
     from orchestrator.probe_command import probe
 
     return probe(arguments)
+
+
+def _nightly(arguments: argparse.Namespace) -> int:
+    from orchestrator.nightly_command import nightly
+
+    return nightly(arguments)
 
 
 def _adopt(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,25 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     print_warnings(console, sweep.warnings)
     if arguments.detach:
         return _detach(arguments, sweep, root, console)
-    # It takes a second to import, which passes while Ray starts.
-    threading.Thread(target=_results, args=(root, settings), daemon=True).start()
-    launch = Launch(
-        root,
-        launched_specs(sweep),
-        cluster_of(settings.cluster, settings.storage),
-        console=console,
-        collect=lambda: _results(root, settings).collect_quietly(),
-        collect_every_s=settings.collect_every_s,
-        priorities={block.first.method: block.base.settings.method.priority for block in sweep.grid.blocks},
-    )
-    made: list[ResultFiles] = []
-    outcome = launch.run(
-        config_text=sweep.config.text,
-        limits=limits_of(settings),
-        words=_words(arguments),
-        finish=lambda: made.append(_results(root, settings).finish()),
-    )
-    (files,) = made
+    outcome, files = carried_out(sweep, root, launched_specs(sweep), console, words=_words(arguments))
     if arguments.json:
         counts: dict[str, Any] = {"done": outcome.done, "failed": len(outcome.failed), "open": outcome.open}
         counts |= {"cancelled": outcome.cancelled}
@@ -80,6 +63,41 @@ def run(arguments: argparse.Namespace) -> int:
         print_failures(console, outcome.failed, root)
         _print_end(console, outcome)
     return 2 if outcome.failed or outcome.held else 3 if outcome.open else 0
+
+
+def carried_out(
+    sweep: Sweep, root: SweepRoot, specs: Sequence[RunSpec], console: Console, *, words: Sequence[str] | None = None
+) -> "tuple[LaunchResult, ResultFiles]":
+    """Run what is missing of some runs under a root, and write the results.
+
+    Args:
+        sweep: What the runs were expanded from, for the cluster, the limits and the views.
+        root: Where to.
+        specs: The runs.
+        console: For progress.
+        words: Those after `dreamsweep run`, to be kept; None where another command runs it.
+    """
+    settings = sweep.config.first
+    # It takes a second to import, which passes while Ray starts.
+    threading.Thread(target=_results, args=(root, settings), daemon=True).start()
+    launch = Launch(
+        root,
+        specs,
+        cluster_of(settings.cluster, settings.storage),
+        console=console,
+        collect=lambda: _results(root, settings).collect_quietly(),
+        collect_every_s=settings.collect_every_s,
+        priorities={block.first.method: block.base.settings.method.priority for block in sweep.grid.blocks},
+    )
+    made: list[ResultFiles] = []
+    outcome = launch.run(
+        config_text=sweep.config.text,
+        limits=limits_of(settings),
+        words=words,
+        finish=lambda: made.append(_results(root, settings).finish()),
+    )
+    (files,) = made
+    return outcome, files
 
 
 def limits_of(settings: SweepSettings) -> Limits:
