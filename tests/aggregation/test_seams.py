@@ -1,5 +1,7 @@
 """Which rows survive resumes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -127,3 +129,14 @@ def test_an_episode_under_way_is_no_gap() -> None:
     tracker.add(np.array([0, 10, 20, 30]), np.array([1_000, 2_000, 3_000, 4_000]))
 
     assert gap_frames(tracker.finish()) == 0
+
+
+def test_a_fresh_start_has_no_seams_before_it() -> None:
+    """What earlier attempts tell of their logs is about files that were put aside."""
+    earlier = [attempt(1, None, 0), attempt(2, 40, 500)]
+    fresh = replace(attempt(3, None, 0), set_aside="set_aside/3")
+    later = attempt(4, 20, 300)
+
+    seams = known_seams([*earlier, fresh, later], file="scores.jsonl", action_repeat=1)
+
+    assert [(seam.attempt, seam.offset, seam.cut) for seam in seams] == [(3, 0, 0), (4, 300, 21)]

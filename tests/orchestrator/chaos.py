@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
@@ -32,6 +33,8 @@ from checkpointing_trainer import FRAMES_PER_EPISODE, score  # noqa: E402 - besi
 
 _TASKS = ("gym_CartPole-v1", "gym_Acrobot-v1")
 _LEASE_S = 5.0
+_NODES = 3
+Storage = Literal["shared", "ship"]
 
 
 @dataclass
@@ -48,8 +51,15 @@ class Outcome:
 class Chaos:
     """One sweep with its cluster, and what is done to them."""
 
-    def __init__(self, folder: Path, *, seed: int, kills: int, seeds: int, episodes: int) -> None:
+    def __init__(
+        self, folder: Path, *, seed: int, kills: int, seeds: int, episodes: int, storage: Storage = "shared"
+    ) -> None:
         self.root = folder / "root"
+        self.storage = storage
+        #: With storage=ship, one folder for each node that there ever was, by number.
+        self.disks = folder / "disks"
+        self._next_disk = _NODES
+        self._disk_of: dict[int, Path] = {}
         self.trace = folder / "trace"
         self.trace.mkdir()
         self._folder = folder
@@ -66,7 +76,7 @@ class Chaos:
         with (
             (self._folder / "nodes.log").open("wb") as nodes_log,
             subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("ray_nodes.py")), "3", "3"],
+                self._nodes_command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=nodes_log,
@@ -80,9 +90,11 @@ class Chaos:
                 assert nodes.stdout is not None
                 hello = json.loads(nodes.stdout.readline())
                 self._raylets: list[int] = hello["raylets"]
+                self._disk_of = {pid: self.disks / str(number) for number, pid in enumerate(self._raylets)}
                 self._nodes = nodes
                 self._drive(hello["address"], deadline=started + limit_s)
                 self._judge()
+                self._judge_unseen(nodes.pid)
             finally:
                 assert nodes.stdin is not None
                 nodes.stdin.close()
@@ -124,6 +136,18 @@ class Chaos:
             orchestrator.wait()
         self.outcome.problems.append(f"the sweep had not ended in time: {self._last_words()}")
 
+    def _nodes_command(self) -> list[str]:
+        """Three nodes; with storage=ship, in a mount namespace in which something else lies where the root is."""
+        command = [sys.executable, str(Path(__file__).with_name("ray_nodes.py")), "3", str(_NODES)]
+        if self.storage == "shared":
+            return command
+        command.append(str(self.disks))
+        self.root.mkdir()
+        if not can_hide_folders():
+            return command
+        script = f"mount -t tmpfs none '{self.root}' && exec \"$@\""
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *command]
+
     def _start(self, address: str) -> subprocess.Popen[bytes]:
         program = _REPOSITORY / "tests" / "fakes" / "checkpointing_trainer.py"
         command = (
@@ -149,6 +173,14 @@ class Chaos:
             "hold_after=null",
             "collect_every_s=2",
         ]
+        if self.storage == "ship":
+            overrides += [
+                "storage=ship",
+                f"storage.checkpoints='file://{self._folder}/store'",
+                "storage.interval_s=1",
+                "storage.local_dir='$NODE_DISK'",
+                "trainer.checkpoint=checkpoint.json",
+            ]
         with (self._folder / "orchestrator.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "orchestrator.cli", "run", *overrides],
@@ -183,11 +215,15 @@ class Chaos:
         victim = self._random.choice(self._raylets)
         self._raylets.remove(victim)
         os.kill(victim, signal.SIGKILL)
+        # The node that comes back is another one: what was on its disk is lost.
+        threading.Timer(1.0, shutil.rmtree, [self._disk_of[victim]], {"ignore_errors": True}).start()
         assert self._nodes.stdin is not None
         assert self._nodes.stdout is not None
         self._nodes.stdin.write("add\n")
         self._nodes.stdin.flush()
         self._raylets.append(json.loads(self._nodes.stdout.readline())["raylet"])
+        self._disk_of[self._raylets[-1]] = self.disks / str(self._next_disk)
+        self._next_disk += 1
         return 1
 
     def _kill_one(self, pids: list[int]) -> int:
@@ -216,6 +252,13 @@ class Chaos:
         self._judge_processes()
         self._judge_intervals()
         self._judge_rows()
+
+    def _judge_unseen(self, nodes: int) -> None:
+        """No worker may have written where the root is, which none of them sees."""
+        if self.storage == "ship" and can_hide_folders():
+            found = sorted(Path(f"/proc/{nodes}/root{self.root}").rglob("*"))
+            if found:
+                self.outcome.problems.append(f"workers wrote where the root is: {found[:3]}")
 
     def _judge_processes(self) -> None:
         deadline = time.monotonic() + _LEASE_S + 5
@@ -256,6 +299,12 @@ class Chaos:
                 f"the dataset differs: {missing.total()} rows missing (as {next(iter(missing), None)}), "
                 f"{surplus.total()} too many (as {next(iter(surplus), None)})"
             )
+
+
+def can_hide_folders() -> bool:
+    """Whether this machine lets us have a mount namespace."""
+    command = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", tempfile.gettempdir()]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _thaw(pid: int) -> None:
@@ -307,6 +356,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=12, help="runs per task; there are two tasks")
     parser.add_argument("--episodes", type=int, default=400)
     parser.add_argument("--limit-s", type=float, default=1800.0)
+    parser.add_argument("--storage", choices=get_args(Storage), default="shared")
     parser.add_argument("--keep", type=Path, help="use this folder and leave it, to look into it")
     arguments = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -321,6 +371,7 @@ def main() -> int:
             kills=arguments.kills,
             seeds=arguments.seeds,
             episodes=arguments.episodes,
+            storage=arguments.storage,
         )
         outcome = chaos.run(limit_s=arguments.limit_s)
         log = (Path(folder) / "orchestrator.log").read_text(encoding="utf-8", errors="replace")

@@ -1,12 +1,21 @@
 """Repair of a run directory, on hand-made ones: every state that kills and full disks were seen to leave."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orchestrator.trainers.checkpoint import CheckpointBrokenError, close_torn_line, inspect, repair
+from orchestrator.trainers.checkpoint import (
+    CheckpointBrokenError,
+    close_torn_line,
+    inspect,
+    link,
+    newest_name,
+    repair,
+    whole_chunks,
+)
 from sweeps.layout import RunDir
 
 OLD, NEW = "20260501T101010F000001", "20260501T111111F000002"
@@ -235,3 +244,47 @@ def test_missing_log_has_no_torn_line(tmp_path: Path) -> None:
     """A log that was never written is not created."""
     assert close_torn_line(tmp_path / "scores.jsonl") is None
     assert names(tmp_path) == []
+
+
+# --- what is taken to the store
+
+
+def test_the_newest_finished_checkpoint_is_named(run_dir: RunDir, ckpt_dir: Path) -> None:
+    """Where none is finished, none is."""
+    assert newest_name(run_dir) is None
+    save(ckpt_dir, OLD, done=False)
+    assert newest_name(run_dir) is None
+    save(ckpt_dir, NEW)
+    save(ckpt_dir, "20260501T999999F000009", done=False)
+    assert newest_name(run_dir) == f"{ckpt_dir.name}/{NEW}"
+
+
+def test_a_linked_checkpoint_is_fit_to_resume_from(run_dir: RunDir, ckpt_dir: Path, tmp_path: Path) -> None:
+    """With its pointer, and untouched by the trainer, which removes it when it has the next one."""
+    folder = save(ckpt_dir, NEW, step=70)
+    link(run_dir, f"{ckpt_dir.name}/{NEW}", tmp_path / "spool")
+    shutil.rmtree(folder)
+
+    elsewhere = RunDir(tmp_path / "spool")
+    assert repair(elsewhere) == (70, ())
+    assert inspect(tmp_path / "spool" / ckpt_dir.name).step == 70
+
+
+def test_a_checkpoint_that_the_trainer_removes_meanwhile_is_no_checkpoint(
+    run_dir: RunDir, ckpt_dir: Path, tmp_path: Path
+) -> None:
+    """It removes one file after the other; what was linked by then is not whole."""
+    (save(ckpt_dir, NEW) / "done").unlink()
+
+    with pytest.raises(FileNotFoundError):
+        link(run_dir, f"{ckpt_dir.name}/{NEW}", tmp_path / "spool")
+
+
+def test_replay_chunks_that_are_being_written_wait(tmp_path: Path) -> None:
+    """They are zip archives, which end with their table of contents."""
+    np.savez(tmp_path / "whole.npz", image=np.zeros(100))
+    content = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "torn.npz").write_bytes(content[:-10])
+    (tmp_path / "empty.npz").write_bytes(b"")
+
+    assert [path.name for path in whole_chunks(tmp_path)] == ["whole.npz"]

@@ -1,6 +1,7 @@
 """The machine, case by case: events go in, and the whole list of commands is compared. No clock, no Ray, no files."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from sweep_states import GROUP, SweepUnderTest, key, launch
@@ -509,6 +510,30 @@ def test_a_failed_run_is_retried_on_request(sweep: SweepUnderTest) -> None:
     sweep.ended(0, "diverged")
 
     assert sweep.feed(RunRetried(at=sweep.now(), key=key(0))) == [launch(0, attempt=2)]
+
+
+def test_a_fresh_start_is_asked_of_every_later_attempt(sweep: SweepUnderTest) -> None:
+    """The first of them may be lost before it got as far as putting anything aside: each sees for itself."""
+    sweep.planned(0)
+    sweep.joined()
+    sweep.ended(0, "diverged")
+
+    first = sweep.feed(RunRetried(at=sweep.now(), key=key(0), fresh=True))
+    second = sweep.ended(0, "worker_lost", attempt=2)
+
+    assert first == [replace(launch(0, attempt=2), fresh_from=2)]
+    assert second == [replace(launch(0, attempt=3), fresh_from=2)]
+
+
+def test_a_run_that_waits_can_be_asked_to_start_afresh(sweep: SweepUnderTest) -> None:
+    """A launch plans failed runs anew before it takes the requests; one in flight is left alone."""
+    sweep.planned(0, 1)
+    sweep.feed(RunRetried(at=sweep.now(), key=key(0), fresh=True))
+    sweep.joined(cpus=1.0)
+    sweep.feed(RunRetried(at=sweep.now(), key=key(0), fresh=True))
+
+    assert [sweep.state.runs[key(seed)].fresh_from for seed in (0, 1)] == [1, 0]
+    assert sweep.state.runs[key(0)].state == "launching"
 
 
 # --- groups

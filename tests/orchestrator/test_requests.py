@@ -99,6 +99,15 @@ def test_a_retry_releases_the_groups_of_its_runs_first(state: SweepState) -> Non
     ]
 
 
+def test_a_retry_may_ask_for_a_fresh_start(state: SweepState, tmp_path: Path) -> None:
+    """It says so in the event, and in the file on the way."""
+    request = Request("retry", {"run": str(CART)}, fresh=True)
+    write_request(SweepRoot(tmp_path), request)
+
+    assert [found for _, found in pending_requests(SweepRoot(tmp_path))] == [request]
+    assert request.events(state, AT) == [RunRetried(at=AT, key=CART, fresh=True)]
+
+
 # --- how it gets there
 
 
