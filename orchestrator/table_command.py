@@ -16,6 +16,7 @@ from aggregation.evaluation import Evaluation, evaluate
 from aggregation.score_table import Entry, Row, ScoreTable, score_table
 from aggregation.sources import Sources, open_sources
 from aggregation.table_formats import latex, markdown, printable, tidy_csv
+from aggregation.table_plot import plot_table
 from orchestrator.consoles import console_for
 from orchestrator.progress_bar import ProgressBar
 from sweeps.errors import ConfigError, UnknownNameError
@@ -37,7 +38,7 @@ def table(arguments: argparse.Namespace) -> int:
             suites=arguments.suite,
             tasks=arguments.task,
             labels=arguments.label,
-            suite=arguments.of_suite,
+            suite=arguments.log_suite,
             store=arguments.store,
             config_dir=arguments.config_dir,
             brings_up_to_date=True,
@@ -54,6 +55,9 @@ def table(arguments: argparse.Namespace) -> int:
             )
             for suite in _suites(sources)
         ]
+    if arguments.plot is not None:
+        for evaluation, path in zip(evaluations, _picture_paths(arguments.plot.expanduser(), evaluations), strict=True):
+            plot_table(evaluation, path)
     form = "json" if arguments.json else arguments.format
     if arguments.out is None:
         _print(evaluations, form)
@@ -64,6 +68,13 @@ def table(arguments: argparse.Namespace) -> int:
 
 def _suites(sources: Sources) -> Sequence[str | None]:
     return sources.suites or [None]
+
+
+def _picture_paths(path: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
+    """A file for each suite; the suite's name joins that of the file where there are several."""
+    if len(evaluations) == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{evaluation.suite}{path.suffix}") for evaluation in evaluations]
 
 
 def _protocol(arguments: argparse.Namespace, suite: str | None) -> Protocol:

@@ -170,3 +170,14 @@ def test_a_published_file_gives_the_known_numbers(capsys: pytest.CaptureFixture[
     assert "Mean (%)                124.7* [118.9, 130.5] 26/26" in out
     assert "Median (%)               49.4* [40.8, 54.1]   26/26" in out
     assert "* atari_up_n_down, dreamerv3: 1 of 5 seeds; 4 ended before the window." in out
+
+
+def test_the_table_can_be_drawn(scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside what is printed; one picture per suite where there are several."""
+    other = tmp_path / "gym-scores.json"
+    other.write_text(json.dumps([{"task": "a", "method": "one", "seed": 0, "xs": [5], "ys": [1.0]}]))
+    code, out, err = said(capsys, "table", str(scores), str(other), "--plot", str(tmp_path / "table.png"))
+
+    assert (code, err) == (0, "")
+    assert "atari_pong" in out
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["table-atari100k.png", "table-gym.png"]
