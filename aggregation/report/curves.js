@@ -61,7 +61,7 @@ function suiteBlock(suite, payload, choices) {
 
 /** The chart as a file of its own: with the colours that the page gives it now. */
 function savePicture(chart, title) {
-  chart.appear();
+  chart.refresh();
   const original = chart.stage.querySelector("svg");
   if (!original) return;
   const copy = original.cloneNode(true);

@@ -11,14 +11,14 @@ let clips = 0;
 
 const charts = new Set();
 const seen = new IntersectionObserver(
-  (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => entry.target.chart.appear()),
+  (entries) => entries.forEach((entry) => entry.target.chart.come(entry.isIntersecting)),
   { rootMargin: "400px" },
 );
 const sized = new ResizeObserver((entries) => entries.forEach((entry) => entry.target.chart.resize()));
 
 /** Draw also what was not looked at yet; for print. */
 export function drawAll() {
-  for (const chart of charts) chart.appear();
+  for (const chart of charts) chart.refresh();
 }
 
 /** The place of the value in an ascending list that is nearest to `x`. */
@@ -40,7 +40,7 @@ export class LineChart {
    * @param {number} ratio height over width.
    */
   constructor({ title, labels, ratio = 0.68 }) {
-    Object.assign(this, { title, labels, ratio, lines: [], view: null, isSeen: false, width: 0 });
+    Object.assign(this, { title, labels, ratio, lines: [], view: null, isNear: false, isStale: false, width: 0 });
     this.clip = `clip-${++clips}`;
     this.tip = element("div", { class: "tip", hidden: true });
     this.reset = element("button", { type: "button", class: "quiet reset", hidden: true, onclick: () => this.zoom(null) },
@@ -73,16 +73,21 @@ export class LineChart {
     this.options = options;
     if (isOtherAxis) this.view = null;
     this.isStale = true;
-    if (this.isSeen) this.draw();
+    if (this.isNear) this.draw();
   }
 
-  appear() {
-    this.isSeen = true;
-    if (this.isStale) this.draw();
+  /** It came near to what the reader sees, or went away from it: only what is near is drawn at once. */
+  come(isNear) {
+    this.isNear = isNear;
+    if (isNear) this.refresh();
+  }
+
+  refresh() {
+    if (this.isStale || (this.node.clientWidth && this.node.clientWidth !== this.width)) this.draw();
   }
 
   resize() {
-    if (this.isSeen && this.node.clientWidth && this.node.clientWidth !== this.width) this.draw();
+    if (this.isNear && this.node.clientWidth && this.node.clientWidth !== this.width) this.draw();
   }
 
   zoom(view) {

@@ -22,7 +22,9 @@ export function scoresSection(payload) {
 function headline(table, payload) {
   const reach = table.titles.map((_, place) => {
     const all = table.rows.map((row) => row.metrics[place]);
-    return [Math.min(0, ...all.map((metric) => metric.low ?? metric.point)), Math.max(...all.map((metric) => metric.high ?? metric.point))];
+    const least = Math.min(...all.map((metric) => metric.low ?? metric.point));
+    const most = Math.max(...all.map((metric) => metric.high ?? metric.point));
+    return [least - (most - least) * 0.04, most + (most - least) * 0.04];
   });
   const rows = table.rows.map((row) => element("tr", {},
     element("th", { scope: "row" }, swatch(row.label), payload.labels[row.label].name),
