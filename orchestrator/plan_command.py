@@ -10,9 +10,11 @@ from orchestrator.composed_sweep import Sweep, composed, cost_of
 from orchestrator.consoles import console_for
 from orchestrator.plan_diff import past_runs, print_extension
 from orchestrator.plan_table import plan_summary, plan_table, print_cost, print_warnings
+from sweeps.cost import Cost
 from sweeps.extension import extension
 from sweeps.layout import SweepRoot
 from sweeps.plan import plan_json
+from sweeps.wording import size_text
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -35,6 +37,8 @@ def plan(arguments: argparse.Namespace) -> int:
         console.print(f"\n{plan_summary(sweep.grid)}", highlight=False)
         print_cost(console, costs)
         console.print(_preemption_line(sweep), highlight=False, soft_wrap=True)
+        if sweep.config.first.storage.kind == "ship":
+            console.print(_storage_line(sweep, costs), markup=False, highlight=False, soft_wrap=True)
         print_warnings(console, sweep.warnings)
     return 0
 
@@ -58,4 +62,17 @@ def _preemption_line(sweep: Sweep) -> str:
     return (
         f"preemption   costs a run at most {save_every_s} s of training, the time between checkpoints, and a start "
         f"(cluster.save_every_s)"
+    )
+
+
+def _storage_line(sweep: Sweep, costs: Cost) -> str:
+    storage = sweep.config.first.storage
+    buffers = size_text(costs.replay_disk_bytes) if costs.replay_disk_bytes is not None else "unknown"
+    replay = (
+        f"replay buffers of up to {buffers} while they run, each part once" if storage.replay else "no replay buffers"
+    )
+    return (
+        f"storage      logs come to the root every {storage.interval_s:g} s; {storage.checkpoints or 'a folder of it'} "
+        f"takes each checkpoint, and {replay} (storage.replay). A node that vanishes costs its runs what a preemption "
+        f"does, and what such a retry has to fetch"
     )

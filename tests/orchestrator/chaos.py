@@ -212,7 +212,11 @@ class Chaos:
         return 1
 
     def _kill_raylet(self) -> int:
-        victim = self._random.choice(self._raylets)
+        self.lose_node(self._random.choice(self._raylets))
+        return 1
+
+    def lose_node(self, victim: int) -> None:
+        """Kill a raylet, and with storage=ship its disk; another node comes in its place."""
         self._raylets.remove(victim)
         os.kill(victim, signal.SIGKILL)
         # The node that comes back is another one: what was on its disk is lost.
@@ -224,7 +228,6 @@ class Chaos:
         self._raylets.append(json.loads(self._nodes.stdout.readline())["raylet"])
         self._disk_of[self._raylets[-1]] = self.disks / str(self._next_disk)
         self._next_disk += 1
-        return 1
 
     def _kill_one(self, pids: list[int]) -> int:
         if not pids:
