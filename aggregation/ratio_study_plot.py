@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from aggregation.axes import TITLES
@@ -37,6 +37,7 @@ _KINDS: dict[Kind, tuple[str, str, Any]] = {
 #: Colour and size of each threshold that is drawn: where they fall together, all can be seen.
 _FRACTIONS = {0.5: (COLOURS[5], 8.0), 0.75: (COLOURS[3], 6.0), 0.9: (COLOURS[6], 4.0)}
 _CHANCES = "PuOr"
+_FEWEST_TICKS, _MOST_TICKS = 3, 5
 _FEW_TASKS = 8
 _MOST_COLUMNS = 6
 #: Of a chance matrix whose cells have room for intervals.
@@ -188,12 +189,22 @@ def _draw_frontiers(axis: Axes, task: TaskStudy, over: str, hours: Kind | None) 
         return
     axis.margins(0.15)
     quiet_axis(axis)
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    for side, limits in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
+        side.set_major_locator(FixedLocator(_ticks(*limits)))
         side.set_minor_locator(NullLocator())
     axis.tick_params(labelsize=7)
     axis.set_xlabel(TITLES["updates"] if over == "updates" or hours is None else TITLES[hours], fontsize=7)
     axis.set_ylabel(TITLES["frames"], fontsize=7)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """A few round numbers between two positive ones, for a logarithmic axis."""
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)):
+        ticks = [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+        if len(ticks) >= _FEWEST_TICKS:
+            return ticks[:: -(-len(ticks) // _MOST_TICKS)]
+    return [float(value) for value in MaxNLocator(_FEWEST_TICKS + 1).tick_values(low, high) if low <= value <= high]
 
 
 def _draw_frontier(axis: Axes, frontier: Frontier, over: str) -> bool:

@@ -11,20 +11,25 @@ from aggregation.ratio_study_plot import plot_studies
 from aggregation.scales import scales
 from aggregation.smoothing import Smoothing
 from aggregation.sources import Sources, open_sources
+from orchestrator.progress_bar import ProgressBar
 from sweeps.errors import ConfigError, LogError
 
 
 def plot(arguments: argparse.Namespace) -> int:
     """Draw what was asked for and tell where it lies."""
     view = _view(arguments)
-    with open_sources(
-        arguments.paths,
-        suites=arguments.suite,
-        tasks=arguments.task,
-        labels=arguments.label,
-        suite=arguments.log_suite,
-        config_dir=arguments.config_dir,
-    ) as sources:
+    with ProgressBar("reading", is_bytes=True) as progress:
+        sources = open_sources(
+            arguments.paths,
+            suites=arguments.suite,
+            tasks=arguments.task,
+            labels=arguments.label,
+            suite=arguments.log_suite,
+            config_dir=arguments.config_dir,
+            brings_up_to_date=True,
+            progress=progress.update,
+        )
+    with sources:
         pictures = _pictures(arguments, sources, view)
     if arguments.json:
         print(json.dumps({"pictures": [picture.to_json() for picture in pictures]}))
