@@ -189,8 +189,8 @@ def check_store(storage: StorageSettings, cluster: ClusterSettings) -> None:
 
 
 def _seams(run_dir: RunDir, fresh_from: int) -> dict[int, Mapping[str, int]]:
-    attempts = [Attempt.from_json(line) for line in read_records(run_dir.attempts)]
-    return {each.attempt: each.log_bytes for each in attempts if each.attempt >= fresh_from}
+    lines = [line for line in read_records(run_dir.attempts) if line.get("attempt", -1) >= fresh_from]
+    return {line["attempt"]: line.get("log_bytes", {}) for line in lines}
 
 
 def _append(path: Path, chunk: Chunk) -> None:
