@@ -6,7 +6,7 @@ number keeps its coverage: seeds with data, seeds planned, and how far the other
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from sweeps.settings import Protocol
 Floats = NDArray[np.float64]
 
 REPS = 10_000
+#: Where there are many labels, each gets fewer draws, so that they all take a second.
+_FEWEST_REPS, _REPS_OF_ALL = 2_000, 200_000
 CONFIDENCE = 0.95
 _NAMED_TASKS = 4
 
@@ -244,7 +246,7 @@ def evaluate(
     *,
     suite: str | None = None,
     config_dir: Path | None = None,
-    reps: int = REPS,
+    reps: int | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate the runs of one suite.
@@ -254,7 +256,7 @@ def evaluate(
         protocol: None for the suite's own. One that says nothing of a scale takes the suite's.
         suite: Which; may be left out where there is only one.
         config_dir: A user's own config directory.
-        reps: Draws of the bootstrap.
+        reps: Draws of the bootstrap; None for 10,000, or fewer where there are more than 20 labels.
         progress: Called with the partitions read and to read.
 
     Raises:
@@ -299,7 +301,7 @@ def evaluate(
         windows=windows,
         cells=cells,
         absent_tasks=tuple(task for task in order if task not in tasks),
-        reps=reps,
+        reps=reps or int(np.clip(_REPS_OF_ALL // len(labels), _FEWEST_REPS, REPS)),
         sources={source.name: str(source.path) for source in sources.sources},
     )
 
@@ -406,8 +408,12 @@ def mean_interval(scores: Floats, confidence: float = CONFIDENCE) -> Interval | 
     mean = float(good.mean())
     if len(good) == 1:
         return Interval(mean, np.nan, np.nan)
-    half = quantile((1 + confidence) / 2, len(good) - 1) * float(good.std(ddof=1)) / len(good) ** 0.5
+    half = _quantile((1 + confidence) / 2, len(good) - 1) * float(good.std(ddof=1)) / len(good) ** 0.5
     return Interval(mean, mean - half, mean + half)
+
+
+#: A table asks for the same few again and again.
+_quantile = lru_cache(quantile)
 
 
 def best_of(values: Mapping[str, Interval], sign: float = 1.0) -> frozenset[str]:

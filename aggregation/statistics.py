@@ -106,6 +106,14 @@ METRICS: Mapping[str, Callable[[Scores], float]] = {
 }
 
 
+#: Those that need no more than the tasks' means, of many sets at once: from shape [sets, tasks] to [sets].
+_OF_TASK_MEANS: Mapping[str, Callable[[Floats], Floats]] = {
+    "mean": lambda means: means.mean(axis=1),
+    "median": lambda means: np.median(means, axis=1),
+    "capped_mean": lambda means: np.minimum(means, 1.0).mean(axis=1),
+}
+
+
 def point(scores: Scores, metric: str) -> float:
     """An aggregate by its name in `METRICS`."""
     return METRICS[metric](scores)
@@ -252,9 +260,18 @@ def leave_one_task_out(scores: Scores, metric: str) -> LeaveOneOut | None:
     tasks = present(scores)
     if len(tasks) < 2:
         return None
-    left = [point([*tasks[:place], *tasks[place + 1 :]], metric) for place in range(len(tasks))]
+    left = _without_each(tasks, metric)
     lowest, highest = int(np.argmin(left)), int(np.argmax(left))
-    return LeaveOneOut(left[lowest], left[highest], lowest, highest)
+    return LeaveOneOut(float(left[lowest]), float(left[highest]), lowest, highest)
+
+
+def _without_each(tasks: Sequence[Floats], metric: str) -> Floats:
+    """An aggregate without each task in turn, shape [tasks]."""
+    if metric in _OF_TASK_MEANS:
+        means = np.array([task.mean() for task in tasks])
+        others = np.broadcast_to(means, (len(means), len(means)))[~np.eye(len(means), dtype=bool)]
+        return _OF_TASK_MEANS[metric](others.reshape(len(means), -1))
+    return np.array([point([*tasks[:place], *tasks[place + 1 :]], metric) for place in range(len(tasks))])
 
 
 def present(scores: Scores) -> list[Floats]:

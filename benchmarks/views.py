@@ -166,9 +166,9 @@ def measure(store: Path, times: int) -> None:
         )
     last = Protocol(name="last", last=0.05, scores=(0, 1000), aggregate=["mean", "median"])
     with open_sources([store]) as sources:
-        timed("scores in a window, from the episodes", lambda: evaluate(sources, last, reps=2000), 1)
-        timed("the same, remembered", lambda: evaluate(sources, last, reps=2000), times)
-        timed("the same with aggregates of 2,000 draws", lambda: evaluate(sources, last, reps=2000).headlines, times)
+        timed("table from the episodes, the first time", lambda: evaluate(sources, last), 1)
+        timed("table, remembered", lambda: evaluate(sources, last), times)
+        timed("table with aggregates and their intervals", lambda: evaluate(sources, last).headlines, times)
     beside_duckdb(generation, cache, times)
 
 
