@@ -1,5 +1,7 @@
 """Draws fans: a panel per task and label, the quantiles of episode scores over time as nested bands."""
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -34,10 +36,20 @@ def draw(shown: FanSet) -> Figure:
         frame.label_sides(TITLES[shown.view.axis], "episode score")
         for axis, fan in zip(frame.axes, shown.fans, strict=True):
             _draw_fan(axis, fan)
+        _share_heights(frame.axes, [(fan.suite, fan.task) for fan in shown.fans])
         named = [fan.task if has_one_label else f"{fan.task} · {fan.label}" for fan in shown.fans]
         counts = [seeds_text([fan.seeds], [fan.planned]) for fan in shown.fans]
         frame.title([f"{name}  ({count})" for name, count in zip(named, counts, strict=True)])
         return frame.finish()
+
+
+def _share_heights(axes: Sequence[Axes], tasks: Sequence[tuple[str, str]]) -> None:
+    """Let the panels of a task reach as high as each other."""
+    for task in dict.fromkeys(tasks):
+        own = [axis for axis, name in zip(axes, tasks, strict=True) if name == task]
+        low, high = min(axis.get_ylim()[0] for axis in own), max(axis.get_ylim()[1] for axis in own)
+        for axis in own:
+            axis.set_ylim(low, high)
 
 
 def _draw_fan(axis: Axes, fan: Fan) -> None:

@@ -12,11 +12,15 @@ from aggregation.axes import end_frames, left_out, positions
 from aggregation.curve_bands import quantile
 from aggregation.curve_tables import Grid, carried
 from aggregation.curve_view import CurveView
-from aggregation.curves import numbers, suitable_points
+from aggregation.curves import numbers
 from aggregation.episodes import Episodes
 from aggregation.sources import RunInfo, Sources
 
 Floats = NDArray[np.float64]
+
+#: Of all seeds together, so that the outer quantiles are not single episodes.
+_EPISODES_PER_POINT = 20
+_FEWEST_POINTS, _MOST_POINTS = 5, 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +92,17 @@ def fans(sources: Sources, view: CurveView | None = None) -> FanSet:
     return FanSet(view=view, fans=tuple(found), notes=notes)
 
 
+def _suitable_points(episodes: int) -> int:
+    return int(np.clip(episodes / _EPISODES_PER_POINT, _FEWEST_POINTS, _MOST_POINTS))
+
+
 def _steps(run: RunInfo, episodes: Episodes) -> Floats:
     """Of each episode, and of the run's end."""
     return np.append(episodes.steps, end_frames(run)).astype(np.float64)
 
 
 def _fan(cell: tuple[str, str, str], runs: Sequence[tuple[Floats, Floats]], view: CurveView, planned: int) -> Fan:
-    points = view.points or suitable_points([len(scores) for scores, _ in runs])
+    points = view.points or _suitable_points(sum(len(scores) for scores, _ in runs))
     reach = max(float(place[-1]) for _, place in runs)
     grid = Grid.aligned(reach, points, 1) if view.axis == "frames" else Grid.even(np.array([reach]), points)
     scores = np.concatenate([scores for scores, _ in runs])

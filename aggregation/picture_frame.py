@@ -54,7 +54,7 @@ class Frame:
             columns: None to choose.
             has_twins: The panels have a second axis on the right.
         """
-        columns = columns or min(panels, max(2, min(_MOST_COLUMNS, math.ceil(math.sqrt(panels * 1.6)))))
+        columns = columns or _suitable_columns(panels)
         rows = math.ceil(panels / columns)
         panel_width, panel_height = next(inches for most, inches in _PANEL_INCHES if panels <= most)
         width = (panel_width + _TWIN_INCHES * has_twins) * columns
@@ -111,6 +111,13 @@ class Frame:
             y = (0.05 + place * _CAPTION_LINE) / height
             self.figure.text(0.5, y, line, ha="center", va="bottom", fontsize=7, color=QUIET)
         return self.figure
+
+
+def _suitable_columns(panels: int) -> int:
+    """As wide as a screen, with few empty places."""
+    fewest = min(math.isqrt(panels), _MOST_COLUMNS)
+    most = min(math.ceil(math.sqrt(panels * 1.6)), _MOST_COLUMNS)
+    return min(range(fewest, most + 1), key=lambda columns: (-panels % columns, -columns))
 
 
 def line_of(look: Look) -> Any:
