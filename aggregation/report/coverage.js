@@ -1,6 +1,6 @@
 // Which runs there are, and why the others are missing: task × label, one sign for each seed.
 
-import { element, scrolling } from "./nodes.js";
+import { breakable, element, scrolling } from "./nodes.js";
 import { counted, wholeText } from "./numbers.js";
 
 /** Signs tell the states apart without colours. */
@@ -47,7 +47,7 @@ function matrix(suite, place, payload, detail) {
   }
   const columns = [...new Set([...cells.keys()].map((name) => Number(name.split(" ")[1])))].sort((one, other) => one - other);
   const tasks = payload.tasks.flatMap((task, index) => (task.suite === place ? [index] : []));
-  const rows = tasks.map((task) => element("tr", {}, element("th", { scope: "row" }, payload.tasks[task].name),
+  const rows = tasks.map((task) => element("tr", {}, element("th", { scope: "row" }, breakable(payload.tasks[task].name)),
     columns.map((label) => {
       const held = cells.get(`${task} ${label}`);
       if (!held) return element("td", { class: "empty" }, "");

@@ -4,7 +4,7 @@ import { Choices } from "./choices.js";
 import { chooser } from "./choosers.js";
 import { legend } from "./legend.js";
 import { LineChart } from "./line_chart.js";
-import { download, element } from "./nodes.js";
+import { breakable, download, element } from "./nodes.js";
 import { counted } from "./numbers.js";
 import { BANDS, CENTRES, lineOf } from "./series.js";
 import { SMOOTHINGS } from "./smoothing.js";
@@ -49,7 +49,7 @@ function suiteBlock(suite, payload, choices) {
     choices.onChange(update);
     update();
     return element("figure", { class: isWide ? "panel wide" : "panel", "data-panel": panel.title },
-      element("figcaption", {}, element("h4", {}, panel.title), panel.note ? element("p", {}, panel.note) : null,
+      element("figcaption", {}, element("h4", {}, breakable(panel.title)), panel.note ? element("p", {}, panel.note) : null,
         element("button", { type: "button", class: "quiet save", onclick: () => savePicture(chart, panel.title) }, "SVG")),
       chart.node);
   });

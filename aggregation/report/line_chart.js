@@ -7,6 +7,7 @@ import { at } from "./series.js";
 
 const TICK_PIXELS = { x: 70, y: 38 };
 const LEAST_DRAG = 6;
+const NARROW = 520;
 let clips = 0;
 
 const charts = new Set();
@@ -15,6 +16,10 @@ const seen = new IntersectionObserver(
   { rootMargin: "400px" },
 );
 const sized = new ResizeObserver((entries) => entries.forEach((entry) => entry.target.chart.resize()));
+
+document.addEventListener("pointerdown", (event) => {
+  for (const chart of charts) if (!chart.node.contains(event.target)) chart.leave();
+});
 
 /** Draw also what was not looked at yet; for print. */
 export function drawAll() {
@@ -124,7 +129,7 @@ export class LineChart {
     this.isStale = false;
     this.width = this.node.clientWidth || 320;
     const width = this.width;
-    const height = Math.round(Math.max(150, width * this.ratio));
+    const height = Math.round(Math.max(150, width * (width < NARROW ? Math.max(this.ratio, 0.68) : this.ratio)));
     if (this.lines.every((line) => line.ys.every((y) => y === null))) {
       this.x = null;
       this.stage.replaceChildren(element("p", { class: "nothing" }, "No data here."));
@@ -237,15 +242,18 @@ export class LineChart {
       return [(event.clientX - bounds.left) * factor, (event.clientY - bounds.top) * factor];
     };
     this.stage.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || event.pointerType === "touch" || !this.x) return;
+      if (event.button !== 0 || !this.x) return;
+      if (event.pointerType === "touch") {
+        this.pointAt(place(event));
+        return;
+      }
       start = place(event);
       this.stage.setPointerCapture(event.pointerId);
     });
     this.stage.addEventListener("pointermove", (event) => {
       if (!this.x) return;
-      const [x, y] = place(event);
-      if (start) this.stretch(start, [x, y]);
-      else this.hover(this.x.invert(Math.min(this.box.right, Math.max(this.box.left, x))));
+      if (start) this.stretch(start, place(event));
+      else this.pointAt(place(event));
     });
     this.stage.addEventListener("pointerup", (event) => {
       if (!start) return;
@@ -256,8 +264,13 @@ export class LineChart {
       this.take(from, end);
     });
     this.stage.addEventListener("pointercancel", () => { start = null; });
-    this.stage.addEventListener("pointerleave", () => start || this.leave());
+    // What a finger pointed at stays until it points elsewhere.
+    this.stage.addEventListener("pointerleave", (event) => start || event.pointerType === "touch" || this.leave());
     this.stage.addEventListener("dblclick", () => this.zoom(null));
+  }
+
+  pointAt([x]) {
+    this.hover(this.x.invert(Math.min(this.box.right, Math.max(this.box.left, x))));
   }
 
   /** The part of the box between two corners; its whole height where the drag was flat. */
@@ -346,9 +359,9 @@ export class LineChart {
         element("td", {}, span),
         element("td", {}, seeds === undefined || seeds === null ? "" : `n=${seeds}`));
     });
-    const more = points.length > 14 ? element("p", {}, `and ${points.length - 14} more`) : null;
+    const more = points.length > 14 ? [element("p", {}, `and ${points.length - 14} more`)] : [];
     this.tip.replaceChildren(element("p", {}, this.place(points[0].x)),
-      element("table", {}, element("tbody", {}, rows)), more);
+      element("table", {}, element("tbody", {}, rows)), ...more);
     this.tip.hidden = false;
     const bounds = this.stage.getBoundingClientRect();
     const factor = bounds.width / this.width;

@@ -22,6 +22,11 @@ export function drawn(name, attributes = {}, ...children) {
   return filled(document.createElementNS(SVG, name), attributes, children);
 }
 
+/** A name that may break behind its underscores. */
+export function breakable(name) {
+  return name.split(/(?<=_)/).flatMap((part, place) => (place === 0 ? [part] : [element("wbr"), part]));
+}
+
 /** A wide thing that scrolls sideways by itself, also with the keyboard. */
 export function scrolling(name, ...children) {
   return element("div", { class: "scrolling", role: "region", "aria-label": name, tabindex: "0" }, ...children);

@@ -3,7 +3,7 @@
 import { Choices } from "./choices.js";
 import { chooser } from "./choosers.js";
 import { LineChart } from "./line_chart.js";
-import { element, scrolling } from "./nodes.js";
+import { breakable, element, scrolling } from "./nodes.js";
 import { counted, scoreText, shortNumber } from "./numbers.js";
 
 const KINDS = { frames: "environment frames", updates: "gradient updates", gpu_hours: "GPU hours", wall_hours: "hours of running" };
@@ -45,7 +45,7 @@ function studyBlock(study, payload, places) {
 
 function figure(chart, title, note = null) {
   return element("figure", { class: "panel", "data-panel": title },
-    element("figcaption", {}, element("h4", {}, title), note), chart.node);
+    element("figcaption", {}, element("h4", {}, breakable(title)), note), chart.node);
 }
 
 /** Each ratio as a dot with its interval, and a thin line through them. */
@@ -119,7 +119,7 @@ function advice({ study, choices }) {
       if (!held) return [];
       const others = held.not_seen_worse.filter((ratio) => ratio !== held.ratio).map(shortNumber).join(", ");
       return [element("tr", {},
-        element("th", { scope: "row" }, task.task),
+        element("th", { scope: "row" }, breakable(task.task)),
         element("td", { class: "best" }, element("span", { class: "value" }, shortNumber(held.ratio))),
         element("td", {}, scoreText(held.mean), element("span", { class: "seeds" }, counted(held.seeds, "seed"))),
         element("td", {}, held.next_best === null ? "–" : [`${shortNumber(held.next_best)}: ${scoreText(held.next_mean)}`, element("span", { class: "seeds" }, counted(held.next_seeds, "seed"))]),

@@ -1,6 +1,6 @@
 // The benchmark's table: task × label with mean, interval and seeds, and the headline above it.
 
-import { download, element, scrolling } from "./nodes.js";
+import { breakable, download, element, scrolling } from "./nodes.js";
 import { scoreText } from "./numbers.js";
 import { swatch } from "./line_chart.js";
 
@@ -91,7 +91,7 @@ function scoreTable(table, payload) {
 }
 
 function rowNode(row) {
-  return element("tr", {}, element("th", { scope: "row" }, row.task),
+  return element("tr", {}, element("th", { scope: "row" }, breakable(row.task)),
     row.cells.map((cell) => {
       if (cell === null) return element("td", { class: "empty" }, element("span", { class: "value" }, "–"), element("span", { class: "span" }, "not planned"));
       return element("td", { class: cell.best ? "best" : null, title: cell.note },

@@ -298,6 +298,20 @@ def test_a_tip_stays_on_the_phone(grid: dict[str, Any], opened: Opened) -> None:
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_a_finger_points(grid: dict[str, Any], opened: Opened) -> None:
+    """A tap tells the values there, which stay until the next tap elsewhere."""
+    tab = opened(grid, width=390, has_touch=True, is_mobile=True)
+    chart = panel(tab, "dmc_walker_walk")
+    frame = chart.locator("path.frame").bounding_box()
+    tab.touchscreen.tap(frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2)
+
+    assert chart.locator(".tip").is_visible()
+    assert chart.locator(".tip").inner_text().count("dreamerv3") == 3
+    assert "null" not in chart.locator(".tip").inner_text()
+    tab.touchscreen.tap(5, frame["y"] - 30)
+    assert not chart.locator(".tip").is_visible()
+
+
 def test_light_and_dark(grid: dict[str, Any], opened: Opened) -> None:
     """As the system has it, unless the reader chooses; lines change with the ground."""
 
