@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aggregation.discover import Discovery, Unusable, discover
+from aggregation.discover import Discovery, RunLog, Unusable, discover
+from aggregation.lengths import LengthSource, has_lengths
 from aggregation.memory import keep_freed
 from aggregation.record import Fault
 from aggregation.schema import METRIC_ROWS, SCORE_ROWS
@@ -154,7 +155,7 @@ class Collection:
     def run(self, paths: list[Path]) -> Summary:
         found = self._discover(paths)
         for log in found.runs:
-            self._scores.see(log)
+            self._scores.see(log, is_to_be_read_anew=self._loses_lengths(log))
             if self._metrics is not None and self._after.metrics is not None:
                 self._metrics.see(log.of_metrics(self._after.metrics))
         for update in self._updates:
@@ -162,6 +163,13 @@ class Collection:
         is_first = self._store.current() is None or self._after.metrics != self._before.metrics
         self._finish(is_needed=is_first or any(update.is_needed for update in self._updates))
         return self._summed(found)
+
+    def _loses_lengths(self, log: RunLog) -> bool:
+        """Whether a run's lengths came from metrics and no longer do."""
+        before = self._before.metric_runs.get(str(log.card.key))
+        if before is None or before.log is None or not has_lengths(self._before.metrics):
+            return False
+        return log.metrics is None or not has_lengths(self._after.metrics)
 
     def add(self, plans: list[Plan]) -> Summary:
         """Put runs beside those that are there, which stay as they are."""
@@ -202,7 +210,11 @@ class Collection:
 
     def _write(self, generation: Generation, syncs: Syncs) -> None:
         total, before = sum(update.bytes for update in self._updates), 0
-        for update in self._updates:
+        for update in reversed(self._updates):
+            if update is self._scores and self._metrics is not None and has_lengths(self._after.metrics):
+                folder = generation.folder(METRIC_ROWS)
+                runs = frozenset(run for run, state in self._metrics.after.items() if state.log is not None)
+                update.amend(LengthSource(folder, runs, self._metrics.changed_lengths))
             update.write(generation, syncs, self._spread, _Part(self._progress, before, total))
             before += update.bytes
         for state in self._after.runs.values():
@@ -211,8 +223,8 @@ class Collection:
         alive: set[tuple[str, str]] = set()
         fresh: dict[tuple[str, str], list[Fault]] = {}
         for update in self._updates:
-            anew = update.anew
-            alive |= {(key, str(state.path)) for key, state in update.after.items() if state.faults and key not in anew}
+            kept = update.before.keys() - update.anew
+            alive |= {(key, str(state.path)) for key, state in update.after.items() if state.faults and key in kept}
             fresh |= {(key, str(update.after[key].path)): faults for key, faults in update.faults.items() if faults}
         table = faults_table(read_table(earlier) if earlier and earlier.exists() else None, alive=alive, fresh=fresh)
         write_table(table, generation.faults_table)

@@ -4,15 +4,10 @@ New rows go to the newest file while that is small, else to a new one. Rows that
 out of the file they are in. A reader may open some files in their earlier and some in their later version. Still it
 finds no stretch twice: rows do not move between files, and where others than the newest lose rows, what came in their
 place is in a new file, of which that reader does not know.
-
-DuckDB and Polars open a file several times in one query. So a later version of a file begins with all bytes of the
-earlier one, its footer included, and whoever knows the earlier length or footer reads on as if nothing had happened:
-
-    earlier bytes | new row groups | footer of all row groups that count
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from aggregation.arrow_columns import numbers, numbers_of, texts
+from aggregation.lengths import LengthLog, amend_file
+from aggregation.part_file import PartFile
 from aggregation.rows import rows_table
 from aggregation.run_files import RunCard
 from aggregation.run_reader import Reading
@@ -39,10 +36,6 @@ _ROW_BYTES = 5  # of a row, about
 _MANY_GROUPS = 24
 #: A partition of more files, those without a row left included, is written anew as one.
 _MANY_FILES = 32
-#: Values of a column that the Parquet writer encodes in one go.
-_WRITTEN_AT_ONCE = 1 << 16
-_MAGIC = b"PAR1"
-_COPY_BYTES = 1 << 20
 _EMPTY = "empty.parquet"
 
 
@@ -103,6 +96,8 @@ class Partition:
         number: Of the new generation; names a new file.
         syncs: Makes the files durable.
         gone: Runs whose earlier rows all go.
+        lengths: Where they come from the metrics: those.
+        amended: By run, the step from which its lengths may have changed.
     """
 
     def __init__(
@@ -114,24 +109,30 @@ class Partition:
         number: int,
         syncs: Syncs,
         gone: frozenset[str] = frozenset(),
+        lengths: LengthLog | None = None,
+        amended: Mapping[str, int] | None = None,
     ) -> None:
         self._dataset = dataset
         self._earlier = earlier
         self._target = target
         self._gone = gone
+        self._lengths = lengths
+        self._amended = amended or {}
         self._syncs = syncs
         self._fresh = target / f"part-{number:06d}.parquet"
-        self._file: _File | None = None
+        self._file: PartFile | None = None
         self._held: list[tuple[RunCard, Reading]] = []
         self._held_rows = 0
         self._paths: list[Path] = []
         #: Files that lost rows.
         self._thinned: set[Path] = set()
 
-    def append(self, card: RunCard, reading: Reading) -> None:
-        """Take the new rows of a run."""
+    def append(self, card: RunCard, reading: Reading, *, has_metrics: bool = False) -> None:
+        """Take the new rows of a run, with the lengths of its metrics where it has any."""
         if not len(reading.steps):
             return
+        if has_metrics and self._lengths is not None:
+            reading = replace(reading, lengths=self._lengths.of(str(card.key), reading.steps))
         self._held.append((card, reading))
         self._held_rows += len(reading.steps)
         if self._held_rows >= _GROUP_ROWS:
@@ -148,19 +149,22 @@ class Partition:
             _add_all(left, self._filter([growing.path], rules))
             growing = None
         if growing is not None:
-            self._file = _File(self._dataset, growing.path, kept=growing.kept)
+            self._file = PartFile(self._dataset, growing.path, kept=growing.kept)
         self._write_held()
         if self._file is not None:
             self._file.close()
             if self._file.path not in self._paths:
                 self._paths.append(self._file.path)
             _add_all(left, self._filter([self._file.path], rules))
-        if len(self._paths) > _MANY_FILES:
-            self._merge()
         written = self._thinned if self._file is None else self._thinned | {self._file.path}
         for path in self._paths:
-            if path in written:
+            is_amended = self._lengths is not None and amend_file(self._dataset, path, self._amended, self._lengths)
+            if is_amended or path in written:
                 self._syncs.add(path)
+        if self._lengths is not None:
+            self._lengths.close()
+        if len(self._paths) > _MANY_FILES:
+            self._merge()
         return left
 
     def _filter(self, paths: Sequence[Path], rules: Rules) -> dict[str, Kept]:
@@ -176,7 +180,7 @@ class Partition:
     def _write_held(self) -> None:
         if self._held:
             if self._file is None:
-                self._file = _File(self._dataset, self._fresh)
+                self._file = PartFile(self._dataset, self._fresh)
             self._file.write(rows_table(self._dataset, self._held))
         self._held, self._held_rows = [], 0
 
@@ -191,7 +195,7 @@ class Partition:
     def _merge(self) -> None:
         """Write the partition as one file of a new name: the one step in which a reader may miss a file it listed."""
         assert self._fresh not in self._paths[:-1]
-        merged = _File(self._dataset, self._target / f"{self._fresh.stem}m.parquet")
+        merged = PartFile(self._dataset, self._target / f"{self._fresh.stem}m.parquet")
         for path in self._paths:
             with pq.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=_GROUP_ROWS):
@@ -211,64 +215,6 @@ class _Growing:
     kept: pq.FileMetaData
 
 
-class _File:
-    """One Parquet file in the making; whole and in place when it is closed. The store makes it durable.
-
-    Args:
-        dataset: What its columns are.
-        path: Where it goes.
-        kept: Of the file that is there, to let its rows count in the new version.
-        replaces: There is a file. The new one begins with its bytes, so that its readers can go on.
-    """
-
-    def __init__(
-        self, dataset: Dataset, path: Path, *, kept: pq.FileMetaData | None = None, replaces: bool = False
-    ) -> None:
-        self.path = path
-        self._fresh = path.with_name(f".{path.name}.new")
-        self._kept = kept
-        self._sink = pa.OSFile(str(self._fresh), "wb")
-        self._footers: list[pq.FileMetaData] = []
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            dataset.schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=dataset.repeated,
-            write_statistics=dataset.sought,
-            column_encoding=dataset.encodings,
-            write_batch_size=_WRITTEN_AT_ONCE,
-            metadata_collector=self._footers,
-        )
-        if replaces or kept is not None:
-            self._copy(path)
-
-    def _copy(self, path: Path) -> None:
-        """Begin with the bytes of `path`. Offsets of row groups count from the file's start, wherever they lie."""
-        with path.open("rb") as earlier:
-            # Arrow's writer has written the four bytes that every file begins with, and asks the sink where it is.
-            assert earlier.read(self._sink.tell()) == _MAGIC
-            while chunk := earlier.read(_COPY_BYTES):
-                self._sink.write(chunk)
-
-    def write(self, table: pa.Table) -> None:
-        """Add rows as one row group."""
-        self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
-
-    def close(self) -> None:
-        self._writer.close()
-        if self._kept is not None:
-            self._kept.append_row_groups(self._footers[0])
-            self._kept.write_metadata_file(self._sink)
-        self._sink.close()
-        self._fresh.replace(self.path)
-
-    def abandon(self) -> None:
-        self._writer.close()
-        self._sink.close()
-        self._fresh.unlink()
-
-
 def filter_file(dataset: Dataset, path: Path, rules: Rules) -> tuple[dict[str, Kept], int]:
     """Take out of a file what `rules` say; return what is left in it of the runs they name, and the rows taken out.
 
@@ -279,7 +225,7 @@ def filter_file(dataset: Dataset, path: Path, rules: Rules) -> tuple[dict[str, K
     with pq.ParquetFile(path) as file:
         if not _holds(file, rules):
             return left, dropped
-        later = _File(dataset, path, replaces=True)
+        later = PartFile(dataset, path, replaces=True)
         for group in range(file.num_row_groups):
             table = file.read_row_group(group).unify_dictionaries()
             stays, found = _staying(dataset, table, rules)

@@ -14,7 +14,7 @@ from aggregation.run_files import RunCard
 from aggregation.seams import Segment
 
 #: Raised when a change of the code gives other rows or files for the same logs: everything is read again.
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(slots=True, kw_only=True)

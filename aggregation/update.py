@@ -10,11 +10,12 @@ from typing import Self
 
 from aggregation.dataset import Kept, Partition, carry, partition_folder, write_empty
 from aggregation.discover import RunLog, Unusable
+from aggregation.lengths import LENGTH, LengthSource
 from aggregation.record import Fault
 from aggregation.run_files import read_attempts, run_seams
 from aggregation.run_reader import Reading, ReadTask, fault_counts, fingerprint
 from aggregation.schema import Dataset
-from aggregation.seams import Seam, cuts
+from aggregation.seams import NO_CUT, Seam, cuts
 from aggregation.spread import Spread, Unread, batches, read_batch, read_or_tell
 from aggregation.state import RunState
 from aggregation.store import Generation, Syncs
@@ -64,7 +65,11 @@ class Update:
         #: Why logs could not be read.
         self.unread: list[str] = []
         self.runs_read = self.bytes_read = self.new_rows = 0
+        #: Of metrics, by run: the step from which its episode lengths may differ.
+        self.changed_lengths: dict[str, int] = {}
         self._earlier = earlier.folder(dataset) if earlier is not None else None
+        self._lengths: LengthSource | None = None
+        self._amended: dict[str, int] = {}
 
     @property
     def is_needed(self) -> bool:
@@ -87,11 +92,11 @@ class Update:
         self.after[plan.state.key] = plan.state
         self.plans.append(plan)
 
-    def see(self, log: RunLog) -> None:
+    def see(self, log: RunLog, *, is_to_be_read_anew: bool = False) -> None:
         """Decide what to do for a run that was found; where nothing changed, its state is carried over."""
         key = str(log.card.key)
         before = self.before.get(key)
-        if before is not None and _is_same(before, log):
+        if before is not None and not is_to_be_read_anew and _is_same(before, log):
             self.after[key] = before
             return
         if before is not None and before.is_reference:
@@ -100,7 +105,9 @@ class Update:
         seams = run_seams(log.card, attempts) if log.card.is_launched else None
         is_over = log.is_done or bool(attempts and attempts[-1].ended_at is not None)
         path = log.log_path
-        goes_on = before is not None and _goes_on(before, log, path, seams)
+        goes_on = before is not None and not is_to_be_read_anew and _goes_on(before, log, path, seams)
+        if not goes_on:
+            self.changed_lengths[key] = 0
         state = RunState(
             card=log.card,
             folder=log.folder,
@@ -147,6 +154,18 @@ class Update:
             else:
                 self.gone.append(state)
 
+    def amend(self, lengths: LengthSource) -> None:
+        """Let lengths be those of the metrics, and look at published rows again where they may have changed."""
+        self._lengths = lengths
+        for run in sorted(lengths.changed.keys() & lengths.runs & self.after.keys()):
+            state = self.after[run]
+            if state.last_step is None or lengths.changed[run] > state.last_step:
+                continue  # no row but new ones, which get their lengths as they come
+            if run not in {plan.state.key for plan in self.plans}:
+                state = self.after[run] = replace(state)
+                self.plans.append(Plan(state=state, task=None, is_anew=False, bytes=0))
+            self._amended[run] = lengths.changed[run]
+
     def write(self, generation: Generation, syncs: Syncs, spread: Spread, progress: Callable[[int], None]) -> None:
         """Write the dataset of the next generation.
 
@@ -183,6 +202,12 @@ class Update:
                     number=generation.number,
                     syncs=syncs,
                     gone=frozenset(leaving.get(partition, ())),
+                    lengths=self._lengths.of(folder) if self._lengths is not None else None,
+                    amended={
+                        plan.state.key: self._amended[plan.state.key]
+                        for plan in groups.get(partition, [])
+                        if plan.state.key in self._amended
+                    },
                 )
                 rules: dict[str, dict[int, int]] = {}
                 for plan in groups.get(partition, []):
@@ -219,12 +244,16 @@ class Update:
             self.unread.append(reading.reason)
             state.log_stamp = None  # so that the next collection tries again
             return
-        files.append(state.card, reading)
+        files.append(state.card, reading, has_metrics=self._lengths is not None and state.key in self._lengths.runs)
         limits = cuts(reading.segments)
         before = cuts(state.segments)
         for each in state.segments:
             if limits[each.attempt] < before[each.attempt] and limits[each.attempt] <= each.max_step:
                 rules[state.key] = limits
+                self._note_lengths(state.key, limits[each.attempt])
+        if LENGTH in reading.names:
+            steps = reading.steps[reading.name_index == reading.names.index(LENGTH)]
+            self._note_lengths(state.key, int(steps.min(initial=NO_CUT)))
         self.new_rows += len(reading.steps)
         self.bytes_read += reading.place.offset - state.offset
         state.segments = reading.segments
@@ -239,6 +268,9 @@ class Update:
             low, high = int(reading.steps.min()), int(reading.steps.max())
             state.first_step = low if state.first_step is None else min(low, state.first_step)
             state.last_step = high if state.last_step is None else max(high, state.last_step)
+
+    def _note_lengths(self, run: str, step: int) -> None:
+        self.changed_lengths[run] = min(self.changed_lengths.get(run, NO_CUT), step)
 
     def _carry(self, target: Path, touched: set[tuple[str, str]], syncs: Syncs) -> None:
         """Take the files of untouched partitions over into the new generation."""

@@ -23,10 +23,11 @@ def log_text(points: Iterable[tuple[int, float]]) -> bytes:
     return b"".join(line(step, score) for step, score in points)
 
 
-def metrics_text(points: Iterable[tuple[int, float]]) -> bytes:
+def metrics_text(points: Iterable[tuple[int, float]], *, with_lengths: bool = False) -> bytes:
     """Lines of metrics.jsonl as DreamerV3 writes them."""
     records = [
         {"step": step, "train/loss": float(value), "fps/policy": 2.0 * value, "replay/size": 1.0}
+        | ({"episode/length": 10.0 * step + value} if with_lengths else {})
         for step, value in points
     ]
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)

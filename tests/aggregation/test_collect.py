@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -328,41 +329,56 @@ def test_store_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         collect([tmp_path / "logs"], tmp_path / "file")
 
 
+#: Which of a run's two logs an action changes.
+LOGS = st.sampled_from([(LOG, METRICS), (LOG, METRICS), (LOG,), (METRICS,)])
+WITH_LENGTHS = "(train|fps|episode)/.*"
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("grow"), st.integers(0, 1), st.lists(st.integers(0, 60), max_size=5)),
-        st.tuples(st.just("tear"), st.integers(0, 1), st.sampled_from([b'{"st', b"\0\0", line(7)[:-1], b"\n", b"x\n"])),
-        st.tuples(st.just("cut"), st.integers(0, 1), st.integers(0, 80)),
-        st.tuples(st.just("replace"), st.integers(0, 1), st.lists(st.integers(0, 60), max_size=5)),
-        st.tuples(st.just("resume"), st.integers(0, 1), st.integers(0, 30)),
-        st.tuples(st.just("finish"), st.integers(0, 1), st.booleans()),
-        st.tuples(st.just("remove"), st.integers(0, 1), st.none()),
-        st.tuples(st.just("collect"), st.just(0), st.none()),
+        st.tuples(st.just("grow"), st.integers(0, 1), st.lists(st.integers(0, 60), max_size=5), LOGS),
+        st.tuples(
+            st.just("tear"), st.integers(0, 1), st.sampled_from([b'{"st', b"\0\0", line(7)[:-1], b"\n", b"x\n"]), LOGS
+        ),
+        st.tuples(st.just("cut"), st.integers(0, 1), st.integers(0, 80), LOGS),
+        st.tuples(st.just("replace"), st.integers(0, 1), st.lists(st.integers(0, 60), max_size=5), LOGS),
+        st.tuples(st.just("resume"), st.integers(0, 1), st.integers(0, 30), LOGS),
+        st.tuples(st.just("finish"), st.integers(0, 1), st.booleans(), LOGS),
+        st.tuples(st.just("remove"), st.integers(0, 1), st.none(), LOGS),
+        st.tuples(st.just("collect"), st.just(0), st.sampled_from([None, None, "(train|fps)/.*", WITH_LENGTHS]), LOGS),
     ),
     min_size=1,
     max_size=14,
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(actions=ACTIONS, small=st.sampled_from([0, 6000, 1 << 19]))
 def test_collecting_along_the_way_equals_collecting_at_the_end(
-    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, int, object]], small: int
+    tmp_path_factory: pytest.TempPathFactory,
+    actions: list[tuple[str, int, object, tuple[str, ...]]],
+    small: int,
 ) -> None:
-    """After any growth, tearing, truncation, replacement, resume and removal, the dataset is what a fresh one is."""
+    """After any growth, tearing, truncation, replacement, resume and removal, the dataset is what a fresh one is.
+
+    So are the lengths that come from metrics.jsonl, whichever of the two logs is ahead.
+    """
     root = tmp_path_factory.mktemp("root")
     attempts: dict[int, list[object]] = {0: [], 1: []}
-    pattern = "(train|fps)/.*"
     logs = [write_launched(root, b""), write_foreign(root / "runs" / "more", b"", seed=1)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset_module, "_SMALL_BYTES", small)
-        for action, which, value in [*actions, ("collect", 0, None)]:
-            _act(root, logs[which], which, action, value, attempts)
-        collect([root], root, metrics=pattern)
-        fresh = root / "fresh"
-        collect([root], fresh, metrics=pattern)
+        for action, which, value, names in [*actions, ("collect", 0, None, ())]:
+            _act(root, logs[which], which, action, value, names, attempts)
+        for pattern in ("(train|fps)/.*", WITH_LENGTHS):
+            summary = collect([root], root, metrics=pattern)
+            fresh = root / pattern[1:6] / str(summary.metric_rows)
+            collect([root], fresh, metrics=pattern)
+            _assert_equal(root, fresh)
 
-    assert points(root) == points(fresh)
+
+def _assert_equal(root: Path, fresh: Path) -> None:
+    """That two stores of the same logs hold the same."""
+    columns = ["run", "attempt", "step", "score", "length"]
+    pd.testing.assert_frame_equal(dataset(root)[columns], dataset(fresh)[columns])
     assert metric_points(root) == metric_points(fresh)
     counts = Counter((run, number) for run, number, _, _ in points(root))
     for run, row in published_rows(root).items():
@@ -375,9 +391,18 @@ def test_collecting_along_the_way_equals_collecting_at_the_end(
         pd.testing.assert_frame_equal(pd.read_parquet(root / name), pd.read_parquet(fresh / name))
 
 
-def _act(root: Path, log: Path, which: int, action: str, value: object, attempts: dict[int, list[object]]) -> None:
+def _act(
+    root: Path,
+    log: Path,
+    which: int,
+    action: str,
+    value: object,
+    names: tuple[str, ...],
+    attempts: dict[int, list[object]],
+) -> None:
     if action == "collect":
-        collect([root], root, metrics="(train|fps)/.*")
+        assert value is None or isinstance(value, str)
+        collect([root], root, metrics=value or WITH_LENGTHS)
     elif action == "resume":
         assert isinstance(value, int)
         if which == 0:
@@ -390,8 +415,10 @@ def _act(root: Path, log: Path, which: int, action: str, value: object, attempts
         if which == 0:
             done.touch() if value else done.unlink(missing_ok=True)
     else:
-        _change(log, action, value, log_text)
-        _change(log.with_name(METRICS), action, value, metrics_text)
+        if LOG in names:
+            _change(log, action, value, log_text)
+        if METRICS in names:
+            _change(log.with_name(METRICS), action, value, partial(metrics_text, with_lengths=True))
 
 
 def _change(log: Path, action: str, value: object, text: Callable[[Iterable[tuple[int, float]]], bytes]) -> None:

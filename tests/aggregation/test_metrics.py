@@ -64,6 +64,60 @@ def test_replayed_stretch_of_metrics_counts_once(tmp_path: Path) -> None:
     assert metric_points(tmp_path) == [(LAUNCHED, 1, 12, "train/loss", 1), (LAUNCHED, 2, 23, "train/loss", 4)]
 
 
+def lengths(store: Path) -> list[tuple[int, float | None]]:
+    """Step and length of every score."""
+    frame = pd.read_parquet(store / "scores").sort_values("step")
+    pairs = zip(frame["step"].tolist(), frame["length"].tolist(), strict=True)
+    return [(step, None if length != length else length) for step, length in pairs]
+
+
+def test_scores_have_the_lengths_that_metrics_log(tmp_path: Path) -> None:
+    """A score's own line of metrics may come later than the score: its length is put in then, and only that is read."""
+    path = metric_log(tmp_path, metrics_text([(10, 5)], with_lengths=True))
+    path.with_name("scores.jsonl").write_bytes(log_text([(10, 1), (20, 2)]))
+    collect([tmp_path / "logs"], tmp_path, metrics="episode/length")
+    assert lengths(tmp_path) == [(10, 105), (20, None)]
+
+    new = metrics_text([(15, 1)]) + metrics_text([(20, 6)], with_lengths=True)
+    with path.open("ab") as file:
+        file.write(new)
+    summary = collect([tmp_path / "logs"], tmp_path)
+    assert (lengths(tmp_path), summary.bytes_read, summary.rows) == ([(10, 105), (20, 206)], len(new), 2)
+
+    collect([tmp_path / "logs"], tmp_path, metrics="fps/.*")
+    assert lengths(tmp_path) == [(10, None), (20, None)]
+
+
+def test_lengths_follow_a_resume(tmp_path: Path) -> None:
+    """The replayed stretch has the lengths of its own metrics, also where a score's step is the same as before."""
+    scores, before = log_text([(10, 1), (20, 2)]), metrics_text([(10, 1), (20, 2)], with_lengths=True)
+    log = write_launched(tmp_path, scores, attempts=[attempt(1, None, 0)])
+    log.with_name(METRICS).write_bytes(before)
+    collect([tmp_path], tmp_path, metrics="episode/.*")
+    resumed = attempt(2, 10, len(scores), metrics_bytes=len(before))
+    log = write_launched(tmp_path, scores + log_text([(20, 3)]), attempts=[attempt(1, None, 0), resumed])
+    collect([tmp_path], tmp_path)
+    assert lengths(tmp_path) == [(10, 101), (20, None)]
+
+    log.with_name(METRICS).write_bytes(before + metrics_text([(20, 7)], with_lengths=True))
+    collect([tmp_path], tmp_path)
+    assert lengths(tmp_path) == [(10, 101), (20, 207)]
+
+
+def test_without_metrics_the_score_log_itself_tells_lengths(tmp_path: Path) -> None:
+    """Values that are no whole number are no lengths."""
+    path = metric_log(tmp_path, b'{"step": 1, "episode/length": 1.5}\n')
+    own = b'{"step": 1, "episode/score": 1, "episode/length": 7}\n'
+    path.with_name("scores.jsonl").write_bytes(own)
+    collect([tmp_path / "logs"], tmp_path)
+    assert lengths(tmp_path) == [(1, 7)]
+    collect([tmp_path / "logs"], tmp_path, metrics="episode/.*")
+    assert lengths(tmp_path) == [(1, None)]
+    path.unlink()
+    collect([tmp_path / "logs"], tmp_path)
+    assert lengths(tmp_path) == [(1, 7)]
+
+
 def test_the_choice_holds_until_another_is_made(tmp_path: Path) -> None:
     """Later collections read only what is new; another choice reads anew, an empty one removes the dataset."""
     log = metric_log(tmp_path, metrics_text([(1, 1)]))
