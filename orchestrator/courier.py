@@ -20,7 +20,7 @@ from sweeps.wording import size_text
 log = logging.getLogger(__name__)
 
 #: Between two tries to reach a store, in seconds. Beyond the last, the attempt ends.
-_PATIENCE_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 60.0, 60.0, 60.0)
+_PATIENCE_S = (1.0, 2.0, 5.0, *[10.0] * 25)
 
 
 class Courier:
@@ -63,7 +63,12 @@ class Courier:
         for patience_s in (*_PATIENCE_S, None):
             try:
                 fetched, faults = self._store.fetch(self._dir.path, since)
-                break
+                # A disk that is not mounted is an empty folder.
+                is_missing = fetched is None and not faults and self._handover.checkpoint
+                if not is_missing or patience_s is None or should_stop():
+                    break
+                log.warning("The store of checkpoints is empty, and must not be.")
+                clock.sleep(patience_s)
             except REFUSALS as error:
                 if patience_s is None or should_stop():
                     raise StorageError(
