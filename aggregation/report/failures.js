@@ -10,7 +10,11 @@ export function failuresSection(payload) {
   for (const each of held) {
     parts.push(element("p", { class: "warning" }, element("b", {}, "Held back "), `${each.group}: ${each.why}`));
   }
-  if (groups.length === 0) parts.push(element("p", { class: "good" }, payload.failures.is_known ? "No run failed." : "The sources do not tell of failures."));
+  if (groups.length === 0) {
+    parts.push(payload.failures.is_known
+      ? element("p", { class: "good" }, "No run failed.")
+      : element("p", { class: "note" }, "The sources do not tell of failures."));
+  }
   for (const [place, group] of groups.entries()) {
     parts.push(element("details", { class: "failure", open: place === 0 },
       element("summary", {}, element("b", {}, counted(group.runs, "run")), " ", element("span", { class: "outcome" }, group.outcome), ` ${group.cause}`),

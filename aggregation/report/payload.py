@@ -97,7 +97,7 @@ def payload(
         "coverage": coverage_part(found, tasks, labels),
         "failures": _failures(known),
         "origin": _origin(sources, known),
-        "commands": _commands(sources, known, made),
+        "commands": _commands(sources, judgements, known, made),
     }
 
 
@@ -213,8 +213,13 @@ def _some(count: int, noun: str) -> str:
     return counted(count, noun) if count else ""
 
 
-def _commands(sources: Sources, known: Sequence[RootFacts], made: Circumstances) -> list[dict[str, str]]:
-    paths = " ".join(shlex.quote(str(source.path)) for source in sources.sources)
+def _commands(
+    sources: Sources,
+    judgements: Mapping[str, Judgement | None],
+    known: Sequence[RootFacts],
+    made: Circumstances,
+) -> list[dict[str, str]]:
+    paths = [os.path.normpath(source.path) for source in sources.sources]
     commands = [
         {"about": "Run the sweep, or what is missing of it", "text": launch}
         for facts in known
@@ -224,7 +229,12 @@ def _commands(sources: Sources, known: Sequence[RootFacts], made: Circumstances)
         {"about": "Read the logs again, and tell what was dropped and why", "text": f"dreamsweep aggregate {path}"}
         for source in sources.sources
         if source.kind == "root"
-        for path in [shlex.quote(str(source.path))]
+        for path in [shlex.quote(os.path.normpath(source.path))]
     ]
-    report = shlex.join(["dreamsweep", *made.words]) if made.words else f"dreamsweep report {paths}"
-    return [*commands, {"about": "Make this page again", "text": report}]
+    for suite, judged in judgements.items():
+        if judged is not None:
+            words = ["table", *paths, "--suite", suite, "--protocol", judged.evaluation.protocol.name]
+            about = f"Print the table of {suite}; --format latex and others give it to a paper"
+            commands.append({"about": about, "text": shlex.join(["dreamsweep", *words])})
+    words = list(made.words) or ["report", *paths]
+    return [*commands, {"about": "Make this page again", "text": shlex.join(["dreamsweep", *words])}]
