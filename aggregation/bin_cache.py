@@ -121,20 +121,23 @@ class BinCache:
         places = [self._places.get(run) for run in runs]
         left = Counter((place.segment, place.group) for place in places if place is not None)
         coming = iter(list(left))
-        held: dict[tuple[int, int], Future[list[NDArray[Any]]]] = {}
+        underway: dict[tuple[int, int], Future[list[NDArray[Any]]]] = {}
+        held: dict[tuple[int, int], list[NDArray[Any]]] = {}
         with ThreadPoolExecutor(1) as pool:
             for place in places:
                 if place is None:
                     yield None
                     continue
                 group = place.segment, place.group
-                while group not in held or len(held) < _AHEAD:
-                    following = next(coming, None)
-                    if following is None:
-                        break
-                    held[following] = pool.submit(self._group, *following, columns)
+                if group not in held:
+                    while group not in underway or len(underway) < _AHEAD:
+                        following = next(coming, None)
+                        if following is None:
+                            break
+                        underway[following] = pool.submit(self._group, *following, columns)
+                    held[group] = underway.pop(group).result()
                 span = slice(place.row, place.row + place.bins)
-                yield RunBins(place.width, *[values[span] for values in held[group].result()])
+                yield RunBins(place.width, *[values[span] for values in held[group]])
                 left[group] -= 1
                 if not left[group]:
                     del held[group]

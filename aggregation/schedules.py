@@ -1,13 +1,17 @@
 """What run.json and the suite say of a run beside its scores: its schedule, and its task's published name."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from sweeps.contracts import RunSpec, Schedule
 from sweeps.errors import DreamsweepError
 from sweeps.protocols import read_suite
 from sweeps.settings import Suite
+
+#: Suite, task and label.
+Place = tuple[str, str, str]
+#: So many folders of a place are looked into.
+_FOLDERS = 4
 
 
 class Schedules:
@@ -21,18 +25,23 @@ class Schedules:
         self._config_dir = config_dir
         self._suites: dict[str, Suite | None] = {}
         self._published: dict[str, dict[str, str]] = {}
-        #: Runs of one suite, task and label share theirs: it is part of what a run is.
-        self._launched: dict[tuple[str, str, str], Schedule] = {}
+        #: By suite, task and label, where a run.json may lie; runs that share these share their schedule.
+        self._folders: dict[Place, list[str]] = {}
+        self._known: dict[Place, Schedule | None] = {}
 
-    def of(self, suite: str, task: str, label: str, folders: Sequence[Path]) -> Schedule | None:
-        """The schedule of a run, from the first folder with a run.json, else of its suite; None where neither tells."""
-        place = suite, task, label
-        if place not in self._launched:
-            spec = next(filter(None, (_spec(folder / "run.json") for folder in folders)), None)
-            if spec is None:
-                return self._of_suite(suite)
-            self._launched[place] = spec.schedule
-        return self._launched[place]
+    def look_in(self, place: Place, folder: str) -> None:
+        """Tell of a folder of a run that dreamsweep launched."""
+        folders = self._folders.setdefault(place, [])
+        if len(folders) < _FOLDERS:
+            folders.append(folder)
+
+    def of(self, place: Place) -> Schedule | None:
+        """The schedule of the runs of a place: from a run.json, else of the suite; None where neither tells."""
+        if place not in self._known:
+            specs = (_spec(Path(folder) / "run.json") for folder in self._folders.get(place, ()))
+            spec = next(filter(None, specs), None)
+            self._known[place] = self._of_suite(place[0]) if spec is None else spec.schedule
+        return self._known[place]
 
     def published_task(self, suite: str, task: str) -> str:
         """The published name of a task that may be named by the trainer's flag; the name itself where none is known."""

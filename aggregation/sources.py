@@ -98,10 +98,7 @@ class RunInfo:
     @property
     def schedule(self) -> Schedule | None:
         """What turns frames into policy steps and updates; None where neither run.json nor the suite tells."""
-        # A root may have moved since its logs were collected.
-        folders = [SweepRoot(self.source.path).run_dir(self.stored).path] if self.source.kind == "root" else []
-        folders += [self.path.parent] if self.path is not None else []
-        return self.source.schedules.of(self.key.suite, self.key.task, self.key.label, folders)
+        return self.source.schedules.of((self.key.suite, self.key.task, self.key.label))
 
     @property
     def cell(self) -> tuple[str, str, str]:
@@ -410,6 +407,9 @@ def _runs(source: Source) -> Iterator[RunInfo]:
     ratios: dict[tuple[str, str], float] = {}
     for key, row in held.items():
         published = replace(key, task=source.schedules.published_task(key.suite, key.task))
+        if row["state"] not in _WITHOUT_SPEC:
+            for folder in _folders(source, key, row["path"]):
+                source.schedules.look_in((key.suite, key.task, key.label), folder)
         if row["train_ratio"] is not None:
             ratios[key.suite, key.label] = row["train_ratio"]
         yield RunInfo(
@@ -426,6 +426,14 @@ def _runs(source: Source) -> Iterator[RunInfo]:
             yield _planned(source, run, ratios.get((run.key.suite, run.key.label)))
 
 
+def _folders(source: Source, key: RunKey, log: str) -> list[str]:
+    """Where a run's run.json may lie: beside its log, and in the root, which may have moved since."""
+    own = [f"{SweepRoot(source.path).runs}/{key}"] if source.kind == "root" else []
+    return [*own, log.rpartition("/")[0]]
+
+
+#: States of runs that dreamsweep did not launch.
+_WITHOUT_SPEC = ("unknown", "reference")
 _FROM_ROW = (
     "method",
     "train_ratio",
