@@ -56,6 +56,9 @@ class Dock:
         """
         run_dir = self._root.run_dir(spec.key)
         run_dir.shipped.parent.mkdir(parents=True, exist_ok=True)
+        if not run_dir.spec.exists():
+            # Another launch, of other runs, may find this attempt before it has sent anything.
+            write_atomically(run_dir.spec, json.dumps(spec.to_json(), indent=2) + "\n")
         set_aside = start_afresh(run_dir, fresh_from)
         logs = self._logs(spec)
         sizes, torn = {}, set()
@@ -102,8 +105,8 @@ class Dock:
         run_dir = self._root.run_dir(key)
         for name, content in parcel.files.items():
             path = run_dir.path / name
-            # Frozen at the first attempt.
-            if path != run_dir.spec or not path.exists():
+            # Frozen by the first attempt that has sent it, with its host.
+            if path != run_dir.spec or not run_dir.attempts.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, content)
         record = parcel.record

@@ -10,6 +10,7 @@ from fakes.fake_runs import fake_run
 
 from orchestrator.attempt_log import write_attempt
 from orchestrator.dock import Dock, check_storage
+from orchestrator.root import read_spec
 from orchestrator.shipping import Chunk, Parcel
 from sweeps.contracts import Attempt, RunSpec
 from sweeps.errors import RootError
@@ -144,10 +145,11 @@ def test_a_failure_is_no_success(dock: Dock, spec: RunSpec, folder: RunDir) -> N
 
 
 def test_the_spec_is_frozen_by_the_first_attempt(dock: Dock, spec: RunSpec, folder: RunDir) -> None:
-    """Other small files follow the trainer."""
+    """It adds its host. Until then the root knows what was launched; other small files follow the trainer."""
     dock.hand_over(spec, 1, 0)
+    assert read_spec(folder) == spec
     for number in (b"1", b"2"):
-        dock.take(spec.key, 1, Parcel(files={"run.json": number, "config.yaml": number}))
+        dock.take(spec.key, 1, Parcel(files={"run.json": number, "config.yaml": number}, record=record(1)))
 
     assert folder.spec.read_bytes() == b"1"
     assert (folder.path / "config.yaml").read_bytes() == b"2"
