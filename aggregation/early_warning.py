@@ -206,4 +206,4 @@ def _outside(run: RunBins, references: Sequence[RunBins], first: float, last: fl
 
 
 def _times(factor: float) -> str:
-    return f"{factor:.3g} times" if factor >= 0.01 else f"1/{1 / factor:.0f} of"
+    return f"{factor:.3g} times" if factor > 1 else f"1/{1 / factor:.3g} of"

@@ -3,6 +3,8 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group
 from rich.live import Live
@@ -14,16 +16,21 @@ from orchestrator.consoles import console_for
 from orchestrator.lock import live_holder
 from orchestrator.requests import SELECTORS, Request, write_request
 from orchestrator.status import RunStatus, SweepStatus, check_is_root, replayed, status_of
-from sweeps.errors import ConfigError
+from sweeps.errors import ConfigError, DreamsweepError
 from sweeps.layout import SweepRoot
 
+if TYPE_CHECKING:
+    from aggregation.lookout import EarlyWarning
+
 _MOST_ROWS = 30
+_MOST_WARNINGS = 8
 _LOOK_EVERY_S = 2.0
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Print how a sweep stands."""
-    _print(status_of(_root(arguments)), arguments)
+    """Print how a sweep stands, and which of its runs leave their references."""
+    root = _root(arguments)
+    _print(status_of(root), arguments, _early_warnings(root))
     return 0
 
 
@@ -78,12 +85,34 @@ def _root(arguments: argparse.Namespace) -> SweepRoot:
     return root
 
 
-def _print(found: SweepStatus, arguments: argparse.Namespace) -> None:
+def _early_warnings(root: SweepRoot) -> "list[EarlyWarning]":
+    """What the collected scores tell; nothing where none were collected yet."""
+    if not root.runs_table.exists():
+        return []
+    from aggregation.lookout import early_warnings
+    from aggregation.sources import open_sources
+
+    try:
+        with open_sources([root.path]) as sources:
+            return early_warnings(sources)
+    except (DreamsweepError, OSError):
+        return []  # how the sweep stands is told from the root alone
+
+
+def _print(found: SweepStatus, arguments: argparse.Namespace, warnings: "Sequence[EarlyWarning]" = ()) -> None:
     if arguments.json:
-        json.dump(found.to_json(), sys.stdout)
+        told = [warning.to_json() for warning in warnings]
+        json.dump({**found.to_json(), "early_warnings": told}, sys.stdout)
         print()
-    else:
-        console_for(sys.stdout).print(_view(found, every_run=arguments.all))
+        return
+    console = console_for(sys.stdout)
+    console.print(_view(found, every_run=arguments.all))
+    for warning in warnings[: None if arguments.all else _MOST_WARNINGS]:
+        console.print(f"[yellow]early warning[/] {escape(warning.sentence())}", soft_wrap=True)
+        for cause in warning.causes:
+            console.print(f"  perhaps {escape(cause)}", soft_wrap=True)
+    if not arguments.all and len(warnings) > _MOST_WARNINGS:
+        console.print(f"and {len(warnings) - _MOST_WARNINGS} more early warnings (--all)")
 
 
 def _view(found: SweepStatus, *, every_run: bool) -> Group:

@@ -103,7 +103,7 @@ def test_the_ratio_is_the_first_cause() -> None:
     run = Traits(method="size1m", train_ratio=32, schedule=Schedule(steps=100, envs=8), attempts=3, faults=2)
     causes = likely_causes(run, reference)
 
-    assert causes[0] == "its train_ratio is 32, that of the reference 512: 0.0625 times the gradient updates per step"
+    assert causes[0] == "its train_ratio is 32, that of the reference 512: 1/16 of the gradient updates per step"
     assert [cause.split(" is ")[0] for cause in causes[1:]] == [
         "its method",
         "its number of environments",

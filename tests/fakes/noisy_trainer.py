@@ -20,7 +20,7 @@ def main() -> None:
     #: The run fails on this task.
     parser.add_argument("--fails_on", default="")
     arguments, _ = parser.parse_known_args()  # what suites and methods set for the real one means nothing here
-    if arguments.task == arguments.fails_on:
+    if arguments.fails_on and arguments.task == arguments.fails_on:
         raise RuntimeError("the reward is a teapot")
     luck = random.Random(f"{arguments.seed} {arguments.task}").gauss(0, arguments.spread)
     with (arguments.run_dir / "scores.jsonl").open("a") as scores:

@@ -297,6 +297,7 @@ def test_the_json_holds_everything(sweep: Sweep, capsys: pytest.CaptureFixture[s
     sweep.ended(1, "misconfigured", cause='no "task" [here]')
     found = status(capsys, sweep.root.path)
 
+    assert found.pop("early_warnings") == []
     expected = status_of(sweep.root)
     runs = tuple(RunStatus(**run) for run in found.pop("runs"))
     failures = tuple(FailureGroup(**{**group, "last_lines": tuple(group["last_lines"])}) for group in found["failures"])
