@@ -152,6 +152,8 @@ class Evaluation:
     labels: tuple[str, ...]
     windows: Mapping[str, Window]
     cells: Mapping[tuple[str, str], Cell]
+    #: Whether a file describes the suite.
+    is_known: bool = True
     #: Tasks that the suite has and no run; empty where the suite is not known.
     absent_tasks: tuple[str, ...] = ()
     reps: int = REPS
@@ -300,6 +302,7 @@ def evaluate(
         labels=labels,
         windows=windows,
         cells=cells,
+        is_known=known is not None,
         absent_tasks=tuple(task for task in order if task not in tasks),
         reps=reps or int(np.clip(_REPS_OF_ALL // len(labels), _FEWEST_REPS, REPS)),
         sources={source.name: str(source.path) for source in sources.sources},

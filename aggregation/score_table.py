@@ -184,6 +184,10 @@ def _notes(evaluation: Evaluation) -> list[str]:
     elif not evaluation.is_aggregated:
         notes.append("Nothing is aggregated over tasks: their scores have no common scale without a normaliser.")
     notes += _coverage_notes(evaluation)
+    if not evaluation.is_known:
+        notes.append(
+            f"No file describes the suite {evaluation.suite!r}; for logs --log-suite names the one that they are of."
+        )
     if evaluation.absent_tasks:
         known = len(evaluation.absent_tasks) + len(evaluation.tasks)
         notes.append(f"{len(evaluation.tasks)} of the suite's {known} tasks have runs.")

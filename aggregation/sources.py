@@ -373,9 +373,8 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _score_files(folder: Path) -> list[Path]:
-    """Score files that lie in a folder itself; the same in both forms counts once."""
-    found = {path.name.removesuffix(".gz"): path for pattern in _SCORE_FILES for path in folder.glob(pattern)}
-    return [found[name] for name in sorted(found)]
+    """Score files that lie in a folder itself; plain ones only where none is compressed, since much else is JSON."""
+    return next((sorted(found) for pattern in _SCORE_FILES if (found := [*folder.glob(pattern)])), [])
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

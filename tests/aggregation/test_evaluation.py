@@ -200,6 +200,14 @@ def test_an_evaluation_is_plain_json(tmp_path: Path) -> None:
     }
 
 
+def test_tasks_with_a_slash_are_found_everywhere(tmp_path: Path) -> None:
+    """Their folder in the dataset is percent-encoded, and their key has a colon."""
+    path = write_score_file(tmp_path / "bsuite-m.json", [run("bsuite_mnist/0", 0, [2.0, 4.0])])
+    with open_sources([path]) as sources:
+        assert evaluate(sources, WINDOW).cell("bsuite_mnist/0", "m").tolist() == [3.0]
+        assert [bins.mean.tolist()[-2:] for _, bins in sources.bins()] == [[2.0, 4.0]]
+
+
 def published(name: str) -> Evaluation:
     if not _SCORE_FILES.exists():
         pytest.skip("the published score files are not here")

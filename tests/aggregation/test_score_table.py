@@ -56,6 +56,7 @@ def test_markdown(small: Evaluation) -> None:
         "- \\* Incomplete: 2 cells of 4, 3 of 8 seeds.\n"
         "- \\* hard, two: 0 of 2 seeds; 2 without a run.\n"
         "- \\* easy, two: 1 of 2 seeds; 1 ended before the window.\n"
+        "- No file describes the suite 'ponds'; for logs \\-\\-log\\-suite names the one that they are of.\n"
     )
 
 
