@@ -65,13 +65,15 @@ class Block:
 class Place:
     """How far a log was read. A later reading goes on from here."""
 
-    #: Where the last complete line ended, in bytes of the uncompressed log.
+    #: Where the last line that was read ended, in bytes of the uncompressed log.
     offset: int = 0
     #: Complete lines before it.
     lines: int = 0
     #: Bytes behind it that wait for their newline.
     pending_bytes: int = 0
-    #: Whether a last line without its newline was read, although `offset` stands before it.
+    #: Whether that line was a whole record that still lacks its newline.
+    in_line: bool = False
+    #: Whether a last line without its newline was told as a fault, although `offset` stands before it.
     took_tail: bool = False
 
 
@@ -133,6 +135,7 @@ class BlockReader:
                 self.template = None  # the log has changed its shape: sample again
         self.place.offset += len(block)
         self.place.lines += count
+        self.place.in_line = False
         return found
 
     def _sampled(self, block: Bytes) -> Template | None:
@@ -212,7 +215,11 @@ class BlockReader:
             kind = "torn_tail" if kind == "torn" else kind
             faults.append(self._fault(kind, rest, self.place.lines + 1, self.place.offset, len(records)))
         self.place.pending_bytes = 0
-        self.place.took_tail = True
+        if kind is None:
+            self.place.offset += len(rest)
+            self.place.in_line = True
+        else:
+            self.place.took_tail = True
         yield Block.of_records(records, starts, faults)
 
     def broken_archive(self) -> Iterator[Block]:

@@ -37,6 +37,7 @@ class ReadTask:
     segments: tuple[Segment, ...] = ()
     offset: int = 0
     lines: int = 0
+    in_line: bool = False
     #: Nothing will be appended any more.
     is_over: bool = False
 
@@ -67,13 +68,11 @@ class Reading:
     fingerprint: str = ""
     #: Whether the log goes on behind `place`: read the next slice.
     has_more: bool = False
-    #: Whether a last line without newline was taken: the next reading starts from nothing.
-    took_tail: bool = False
 
 
 def read_run(task: ReadTask) -> Reading:
     """Read one run's log from `task.offset`."""
-    place = Place(task.offset, task.lines)
+    place = Place(task.offset, task.lines, in_line=task.in_line)
     made = RowsInTheMaking(task)
     # A compressed log cannot be entered in the middle: it is read in one piece.
     limit = SLICE_ROWS if task.path.suffix not in (".gz", ".zst") else None
@@ -125,7 +124,6 @@ class RowsInTheMaking:
             faults=[fault for piece in self._pieces for fault in piece.faults],
             fingerprint=fingerprint,
             has_more=has_more,
-            took_tail=place.took_tail,
         )
 
 

@@ -29,7 +29,8 @@ class _Piece:
     lines: bytes
     #: What stands behind the last newline.
     rest: bytes
-    fingerprint: str
+    #: As it is without `rest`, and with it.
+    fingerprints: tuple[str, str]
 
 
 def read_small(tasks: Sequence[ReadTask]) -> dict[int, Reading | OSError]:
@@ -59,10 +60,13 @@ def _piece(number: int, task: ReadTask) -> _Piece | None:
         if len(new) > SMALL_BYTES:
             return None
         end = new.rfind(b"\n") + 1
-        mark = digest(lambda count, offset: os.pread(handle, count, offset), task.offset + end)
+        marks = [
+            digest(lambda count, offset: os.pread(handle, count, offset), task.offset + size)
+            for size in dict.fromkeys((end, len(new)))
+        ]
     finally:
         os.close(handle)
-    return _Piece(number, task, new[:end], new[end:], mark)
+    return _Piece(number, task, new[:end], new[end:], (marks[0], marks[-1]))
 
 
 def _blocks(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
@@ -92,7 +96,12 @@ def _readings(pieces: list[_Piece], form: LogFormat) -> Iterator[Reading]:
             for fault in block.faults
             if before <= fault.offset < end
         ]
-        place = Place(task.offset + len(piece.lines), task.lines + count, pending_bytes=len(piece.rest))
+        place = Place(
+            task.offset + len(piece.lines),
+            task.lines + count,
+            pending_bytes=len(piece.rest),
+            in_line=task.in_line and not count,
+        )
         made = RowsInTheMaking(task)
         made.add(
             Block(
@@ -107,5 +116,6 @@ def _readings(pieces: list[_Piece], form: LogFormat) -> Iterator[Reading]:
         if piece.rest:
             for tail in BlockReader(form, place).tail(piece.rest, is_over=task.is_over):
                 made.add(tail)
-        yield made.reading(place, fingerprint=piece.fingerprint)
+        took_rest = place.offset > task.offset + len(piece.lines)
+        yield made.reading(place, fingerprint=piece.fingerprints[took_rest])
         before, lines_before = end, lines_before + count

@@ -30,9 +30,10 @@ class RunState:
     is_done: bool = False
     #: Read from a published score file, not from a log.
     is_reference: bool = False
-    #: Where the last complete line ended, and the count of lines before it.
+    #: As in `Place`.
     offset: int = 0
     lines: int = 0
+    in_line: bool = False
     pending_bytes: int = 0
     took_tail: bool = False
     fingerprint: str = ""

@@ -122,7 +122,8 @@ class Update:
             seconds=sum((each.ended_at or each.started_at) - each.started_at for each in attempts),
         )
         if before is not None and goes_on:
-            state.offset, state.lines, state.segments = before.offset, before.lines, before.segments
+            state.offset, state.lines, state.in_line = before.offset, before.lines, before.in_line
+            state.segments = before.segments
             state.rows, state.non_finite, state.faults = before.rows, before.non_finite, before.faults
             state.first_step, state.last_step = before.first_step, before.last_step
             state.fingerprint = before.fingerprint
@@ -137,6 +138,7 @@ class Update:
                 segments=tuple(state.segments),
                 offset=state.offset,
                 lines=state.lines,
+                in_line=state.in_line,
                 is_over=is_over,
             )
             size = max((log.log_stamp.size if log.log_stamp else 0) - state.offset, 0)
@@ -259,7 +261,7 @@ class Update:
         state.segments = reading.segments
         state.rows += len(reading.steps)
         state.non_finite += reading.non_finite
-        state.offset, state.lines = reading.place.offset, reading.place.lines
+        state.offset, state.lines, state.in_line = reading.place.offset, reading.place.lines, reading.place.in_line
         state.pending_bytes, state.took_tail = reading.place.pending_bytes, reading.place.took_tail
         state.fingerprint = reading.fingerprint
         state.faults = dict(Counter(state.faults) + Counter(fault_counts(reading.faults)))
@@ -316,9 +318,18 @@ def _goes_on(before: RunState, log: RunLog, path: Path, seams: list[Seam] | None
     if before.log_stamp != log.log_stamp and log.log_stamp.size == before.log_stamp.size:
         return False  # written in place
     try:
-        return _applied(before, seams) and fingerprint(path, before.offset) == before.fingerprint
+        if not _applied(before, seams) or fingerprint(path, before.offset) != before.fingerprint:
+            return False
+        return not before.in_line or _ends_line(path, before.offset)
     except OSError:
         return True  # the reading will tell
+
+
+def _ends_line(path: Path, offset: int) -> bool:
+    """Whether the newline stands at `offset`, or nothing yet."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(2).removeprefix(b"\r")[:1] in (b"\n", b"")
 
 
 def _applied(before: RunState, seams: list[Seam] | None) -> bool:

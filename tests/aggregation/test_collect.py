@@ -170,6 +170,21 @@ def test_grown_log_is_read_from_where_it_ended(tmp_path: Path) -> None:
     assert points(tmp_path)[-1] == (RUN, 1, 1000, 7)
 
 
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"x\n", b'{"step": 7, "episode/score": 1}\n'])
+def test_last_line_without_newline_is_read_once(tmp_path: Path, ending: bytes) -> None:
+    """What follows is read from there where it is the newline; only a line that went on is read again with the rest."""
+    log = write_foreign(tmp_path / "logs", log_text((step, step) for step in range(1000)) + line(1000)[:-1])
+    assert collect([tmp_path / "logs"], tmp_path).rows == 1001
+    with log.open("ab") as file:
+        file.write(ending)
+    summary = collect([tmp_path / "logs"], tmp_path)
+    fresh = collect([tmp_path / "logs"], tmp_path / "fresh")
+
+    assert points(tmp_path) == points(tmp_path / "fresh")
+    assert summary.faults == fresh.faults
+    assert (summary.bytes_read == len(ending)) == (ending in (b"\n", b"\r\n"))
+
+
 def test_small_growths_do_not_pile_up_files(tmp_path: Path) -> None:
     """A sweep that is collected every minute keeps a handful of files."""
     log = write_foreign(tmp_path / "logs", b"")
