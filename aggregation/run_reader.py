@@ -20,7 +20,8 @@ from aggregation.record import Fault
 from aggregation.seams import Seam, Segment, SegmentTracker, cuts, surviving
 from aggregation.template import Floats, Ints
 
-#: A longer log is read in slices of about so many rows, so that memory stays bounded.
+#: A longer log is read in slices of about so many rows, so that memory stays bounded. A compressed one cannot be
+#: entered in the middle: each slice unpacks what lies before it once more.
 SLICE_ROWS = 2_000_000
 _FINGERPRINT_BYTES = 256
 
@@ -74,12 +75,10 @@ def read_run(task: ReadTask) -> Reading:
     """Read one run's log from `task.offset`."""
     place = Place(task.offset, task.lines, in_line=task.in_line)
     made = RowsInTheMaking(task)
-    # A compressed log cannot be entered in the middle: it is read in one piece.
-    limit = SLICE_ROWS if task.path.suffix not in (".gz", ".zst") else None
     has_more = False
     for block in read_log(task.path, task.form, place=place, is_over=task.is_over):
         made.add(block)
-        if limit is not None and made.rows >= limit:
+        if made.rows >= SLICE_ROWS:
             has_more = True
             break
     return made.reading(place, fingerprint=fingerprint(task.path, place.offset), has_more=has_more)

@@ -16,7 +16,7 @@ from aggregation.run_files import read_attempts, run_seams
 from aggregation.run_reader import Reading, ReadTask, fault_counts, fingerprint
 from aggregation.schema import Dataset
 from aggregation.seams import NO_CUT, Seam, cuts
-from aggregation.spread import Spread, Unread, batches, read_batch, read_or_tell
+from aggregation.spread import Spread, Unread, batches, read_batch
 from aggregation.state import RunState
 from aggregation.store import Generation, Syncs
 from sweeps.contracts import Attempt
@@ -223,7 +223,8 @@ class Update:
                         progress(done)
                         if isinstance(reading, Unread) or not reading.has_more:
                             break
-                        reading = read_or_tell(_next_slice(plan.task, reading))
+                        # Where the first slice was read, since the log may lie nowhere else.
+                        [[reading]] = spread(read_batch, [(_next_slice(plan.task, reading),)])
                 closing.append(pool.submit(files.close, rules))
                 if len(closing) > _CLOSERS:
                     self._leave(closing.popleft().result())
@@ -352,7 +353,10 @@ def _state_name(log: RunLog, attempts: Sequence[Attempt]) -> str:
 
 
 def _next_slice(task: ReadTask, reading: Reading) -> ReadTask:
-    return replace(task, segments=tuple(reading.segments), offset=reading.place.offset, lines=reading.place.lines)
+    place = reading.place
+    return replace(
+        task, segments=tuple(reading.segments), offset=place.offset, lines=place.lines, in_line=place.in_line
+    )
 
 
 def taken(reference: RunState, other: RunState, *, folder: str = "") -> str:

@@ -1,5 +1,6 @@
 """Collecting logs into a dataset: whole, again, while they grow, and when it is stopped."""
 
+import gzip
 import itertools
 import os
 import subprocess
@@ -296,12 +297,16 @@ def test_runs_table_tells_state_speed_and_gpu_hours(tmp_path: Path) -> None:
     assert (row["state"], row["fps"], row["gpu_hours"]) == ("preempted", 2.0, 0.5)
 
 
-def test_memory_holds_a_slice_of_a_long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_memory_holds_a_slice_of_a_long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packed: bool) -> None:
     """A log beyond the slice is read in several, and a seam in a later slice takes rows of an earlier one back."""
     monkeypatch.setattr(run_reader_module, "SLICE_ROWS", 4)
     monkeypatch.setattr("aggregation.reader.BLOCK_BYTES", 64)
     steps = [*range(0, 200, 10), *range(55, 400, 10)]
-    write_foreign(tmp_path / "logs", log_text((step, 1) for step in steps))
+    log = write_foreign(tmp_path / "logs", log_text((step, 1) for step in steps))
+    if is_packed:
+        log.with_suffix(".jsonl.gz").write_bytes(gzip.compress(log.read_bytes()))
+        log.unlink()
     summary = collect([tmp_path / "logs"], tmp_path)
 
     assert [step for _, _, step, _ in points(tmp_path)] == [*range(0, 55, 10), *range(55, 400, 10)]

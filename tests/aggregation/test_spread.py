@@ -49,6 +49,23 @@ def test_other_processes_give_the_same_store_byte_for_byte(tmp_path: Path, monke
             assert files(here) == files(there)
 
 
+def test_every_slice_of_a_long_log_is_read_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log may lie on a worker alone: nothing of it is read here."""
+    monkeypatch.setattr("aggregation.run_reader.SLICE_ROWS", 20)
+    monkeypatch.setattr("aggregation.reader.BLOCK_BYTES", 64)
+    write_foreign(tmp_path / "logs", log_text((step, 1) for step in range(100)))
+    seen = []
+
+    def elsewhere(function: object, batches: Iterable[Batch]) -> Iterator[Readings]:
+        assert function is read_batch
+        for batch in batches:
+            seen.append([task.offset for task in batch])
+            yield read_batch(batch)
+
+    assert collect([tmp_path / "logs"], tmp_path, spread=elsewhere).rows == 100
+    assert len(seen) > 4
+
+
 def test_results_come_in_the_order_of_the_batches_and_few_are_ahead() -> None:
     """Nothing is begun long before it is wanted, so that memory stays bounded."""
     begun: list[int] = []
