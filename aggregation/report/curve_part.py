@@ -74,7 +74,7 @@ def curve_part(sources: Sources, labels: Mapping[str, int], scales: Mapping[str,
     suites = []
     for suite, pairs in groupby(sources.bins(), key=lambda pair: pair[0].key.suite):
         tasks = [list(group) for _, group in groupby(pairs, key=lambda pair: pair[0].key.task)]
-        panels = [_panel(task, labels, _suitable(task, points)) for task in tasks]
+        panels = [_panel(task, labels, points) for task in tasks]
         whole, note = _aggregate(tasks, labels, points, scales.get(suite))
         used.update(axis for panel in panels for series in panel["series"] for axis in series["x"])
         suites.append({"name": suite, "note": note, "aggregate": whole, "panels": panels})
@@ -97,8 +97,9 @@ def _panel(pairs: Sequence[Pair], labels: Mapping[str, int], points: int) -> Par
     """The chart of one task."""
     cells = _cells(pairs)
     over_frames = [scatter(cell, "frames")[0] for cell in cells]
+    suitable = [_suitable(cell, points) for cell in cells]
     series = []
-    for cell, scores, grid in zip(cells, over_frames, _frame_grids(over_frames, points), strict=True):
+    for cell, scores, grid in zip(cells, over_frames, _frame_grids(over_frames, suitable), strict=True):
         held, count = _statistics(_table(scores, grid))
         if not count:
             continue
@@ -109,9 +110,10 @@ def _panel(pairs: Sequence[Pair], labels: Mapping[str, int], points: int) -> Par
 
 
 def _suitable(pairs: Sequence[Pair], points: int) -> int:
-    """Fewer points, where the runs have few episodes."""
+    """Fewer points where runs have few episodes; those of a published file may be means already."""
     episodes = float(np.median([run.rows for run, _ in pairs]))
-    return int(np.clip(episodes / _EPISODES_PER_POINT, _LEAST_POINTS, points))
+    is_published = all(run.state == "reference" for run, _ in pairs)
+    return int(np.clip(episodes / (1 if is_published else _EPISODES_PER_POINT), _LEAST_POINTS, points))
 
 
 def _cells(pairs: Sequence[Pair]) -> list[list[Pair]]:
@@ -123,11 +125,15 @@ def _table(scores: Scatter, grid: Grid) -> Floats:
     return scores.table(grid, np.zeros(len(scores.runs), np.int64))
 
 
-def _frame_grids(scores: Sequence[Scatter], points: int) -> list[Grid]:
-    """The points of each label over frames: shared by those that reach about as far."""
-    reach = [float(each.ends.max()) for each in scores]
-    alike = [max(other for other in reach if other <= 2 * end) for end in reach]
-    return [_grid(end, points, each.unit) for end, each in zip(alike, scores, strict=True)]
+def _frame_grids(scores: Sequence[Scatter], points: Sequence[int]) -> list[Grid]:
+    """The points of each label over frames, so many of each, up to one end for those that reach about as far."""
+    ends = _common_ends([float(each.ends.max()) for each in scores])
+    return [_grid(end, count, each.unit) for end, count, each in zip(ends, points, scores, strict=True)]
+
+
+def _common_ends(ends: Sequence[float]) -> list[float]:
+    """The furthest end among those that are at most twice as far."""
+    return [max(other for other in ends if other <= 2 * end) for end in ends]
 
 
 def _grid(reach: float, points: int, unit: int) -> Grid:
@@ -174,10 +180,11 @@ def _aggregate(
         few = f"its {len(shown)} labels have {counted(len(common), 'task')} in common"
         return None, "" if len(tasks) < 2 else f"No curve over all tasks: {few}; two are needed."
     made = [[scatter(held[label], "frames")[0] for held in common] for label in shown]
-    reach = max(float(each.ends.max()) for parts in made for each in parts)
-    grid = _grid(reach, points, max(each.unit for parts in made for each in parts))
+    ends = _common_ends([max(float(each.ends.max()) for each in parts) for parts in made])
     series = []
-    for label, parts in zip(shown, made, strict=True):
+    for label, parts, end in zip(shown, made, ends, strict=True):
+        suitable = min(_suitable(cell[label], points) for cell in common)
+        grid = _grid(end, suitable, max(each.unit for each in parts))
         tables = [_shown(scale, part.runs[0].key.task, _table(part, grid)) for part in parts]
         held, count = _aggregate_statistics(tables)
         if not count:

@@ -42,7 +42,7 @@ function suiteBlock(suite, payload, choices) {
   const axisTitle = () => payload.curves.axes.find((axis) => axis.name === choices.get("axis")).title;
   const panels = [...(suite.aggregate ? [suite.aggregate] : []), ...suite.panels].map((panel, index) => {
     const isWide = index === 0 && (suite.aggregate !== null || suite.panels.length === 1);
-    const chart = new LineChart({ title: panel.title, labels: payload.labels, ratio: isWide ? 0.42 : 0.68 });
+    const chart = new LineChart({ title: panel.title, labels: payload.labels, ratio: isWide ? 0.36 : 0.68 });
     const update = () => chart.show(
       panel.series.filter((series) => choices.isShown(series.label)).map((series) => lineOf(series, choices)).filter(Boolean),
       { xTitle: axisTitle(), yTitle: panel.unit });

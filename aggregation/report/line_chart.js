@@ -61,6 +61,8 @@ export class LineChart {
     });
     this.node = element("div", { class: "chart" }, this.stage, this.tip, this.reset);
     this.stage.chart = this.node.chart = this;
+    // Its place is held before it is drawn, so that nothing moves under the reader.
+    this.stage.style.setProperty("aspect-ratio", `1 / ${this.ratioFor(innerWidth)}`);
     this.listen();
     charts.add(this);
     seen.observe(this.node);
@@ -103,6 +105,10 @@ export class LineChart {
 
   // -- what is shown
 
+  ratioFor(width) {
+    return width < NARROW ? Math.max(this.ratio, 0.68) : this.ratio;
+  }
+
   domain() {
     const xs = this.lines.flatMap((line) => line.xs.filter((_, index) => line.ys[index] !== null));
     const [low, high] = extremes(xs);
@@ -129,7 +135,8 @@ export class LineChart {
     this.isStale = false;
     this.width = this.node.clientWidth || 320;
     const width = this.width;
-    const height = Math.round(Math.max(150, width * (width < NARROW ? Math.max(this.ratio, 0.68) : this.ratio)));
+    const height = Math.round(Math.max(150, width * this.ratioFor(width)));
+    this.stage.style.removeProperty("aspect-ratio");
     if (this.lines.every((line) => line.ys.every((y) => y === null))) {
       this.x = null;
       this.stage.replaceChildren(element("p", { class: "nothing" }, "No data here."));
