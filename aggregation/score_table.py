@@ -61,13 +61,19 @@ class ScoreTable:
 def score_table(evaluation: Evaluation) -> ScoreTable:
     """Lay an evaluation out: a row for each task, then the aggregates with their leave-one-task-out ranges."""
     rows = [_task_row(evaluation, task) for task in evaluation.tasks]
-    rows += _aggregate_rows(evaluation, evaluation.headlines, "aggregate", "")
+    if _has_aggregates(evaluation):
+        rows += _aggregate_rows(evaluation, evaluation.headlines, "aggregate", "")
     if evaluation.shared_headlines:
         tasks = f", {counted(len(evaluation.shared_tasks), 'shared task')}"
         rows += _aggregate_rows(evaluation, evaluation.shared_headlines, "shared", tasks)
     return ScoreTable(
         title=_title(evaluation), labels=evaluation.labels, rows=tuple(rows), notes=tuple(_notes(evaluation))
     )
+
+
+def _has_aggregates(evaluation: Evaluation) -> bool:
+    """Whether an aggregate tells what the rows of the tasks do not: of one task it is that task's score again."""
+    return len(evaluation.headlines) > 0 and (len(evaluation.tasks) > 1 or bool(evaluation.scale.unit))
 
 
 def _task_row(evaluation: Evaluation, task: str) -> Row:
@@ -171,7 +177,7 @@ def _notes(evaluation: Evaluation) -> list[str]:
         f"± {percent} interval over seeds (Student's t)."
         + (" Bold: the best, and what the intervals do not tell from it." if len(evaluation.labels) > 1 else ""),
     ]
-    if evaluation.headlines:
+    if _has_aggregates(evaluation):
         notes.append(
             f"Aggregates in {evaluation.scale.name}, n/N their tasks: [{percent} interval], {evaluation.reps:,} draws"
             f" of seeds within tasks, and the range when any one task is left out."
@@ -190,7 +196,8 @@ def _notes(evaluation: Evaluation) -> list[str]:
         )
     if evaluation.absent_tasks:
         known = len(evaluation.absent_tasks) + len(evaluation.tasks)
-        notes.append(f"{len(evaluation.tasks)} of the suite's {known} tasks have runs.")
+        were = "was" if len(evaluation.tasks) == 1 else "were"
+        notes.append(f"{counted(len(evaluation.tasks), 'task')} of the suite's {known} {were} run.")
     return notes
 
 

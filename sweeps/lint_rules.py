@@ -291,7 +291,9 @@ def few_seeds(case: Case) -> Advice | None:
     """A comparison that its seeds cannot decide."""
     seeds, tasks = case.group.fewest_seeds, len(case.group.tasks)
     chance = power(seeds, tasks)
-    is_compared = case.suite.evaluation is not None and case.labels_of_suite > 1 and case.learns
+    evaluation = case.suite.evaluation
+    is_published = evaluation is not None and evaluation.frames is not None
+    is_compared = is_published and case.labels_of_suite > 1 and case.learns
     if not is_compared or chance >= _LEAST_POWER:
         return None
     needed = seeds_needed(tasks)

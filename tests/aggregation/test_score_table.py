@@ -166,3 +166,11 @@ def test_numbers_of_one_row_have_as_many_decimals(tmp_path: Path) -> None:
 
     values = {row.name: [entry.value for entry in row.entries] for row in score_table(found).rows}
     assert values == {"big": ["46910", "0"], "mid": ["12.3", "–"], "small": ["0.12", "–"]}
+
+
+def test_one_tasks_score_is_not_told_twice(tmp_path: Path) -> None:
+    """An aggregate of a single task, on the same scale, would say the same with another interval."""
+    alone = evaluated(tmp_path, run("a", 0, [2.0]), run("a", 1, [4.0]))
+
+    assert [row.name for row in score_table(alone).rows] == ["a"]
+    assert not any("Aggregates" in note for note in score_table(alone).notes)

@@ -63,7 +63,7 @@ def test_a_suite_tells_its_protocol(tmp_path: Path) -> None:
     assert protocol_of("atari100k") == read_protocol("atari100k")
     assert protocol_of("ponds", own) == Protocol(name="ponds", window=(5, 9)) == read_protocol("ponds", own)
     assert protocol_of("lakes", own) == Protocol(name="deep", last=0.5, aggregate=["iqm"])
-    assert [protocol_of(name).name for name in ("gym", "minecraft_diamond", "no_such_suite")] == ["final"] * 3
+    assert [protocol_of(name).name for name in ("crafter", "minecraft_diamond", "no_such_suite")] == ["final"] * 3
 
 
 def test_a_sweep_composes_with_the_protocol_of_its_suite(tmp_path: Path) -> None:
