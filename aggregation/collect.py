@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from aggregation.discover import Discovery, RunLog, Unusable, discover
+from aggregation.fault_spool import FaultSpool
 from aggregation.lengths import LengthSource, has_lengths
 from aggregation.memory import keep_freed
-from aggregation.record import Fault
 from aggregation.schema import METRIC_ROWS, SCORE_ROWS
 from aggregation.seams import gap_frames
 from aggregation.spread import Spread, read_here
 from aggregation.state import StoreState
 from aggregation.store import Generation, Store, Syncs
-from aggregation.tables import faults_table, read_table, runs_table, write_table
+from aggregation.tables import runs_table, write_table
 from aggregation.update import Plan, Update, taken
 from sweeps.errors import ConfigError, LogError
 
@@ -191,8 +191,8 @@ class Collection:
             return
         generation = self._store.begin()
         try:
-            with Syncs() as syncs:
-                self._write(generation, syncs)
+            with Syncs() as syncs, FaultSpool(generation.path / "faults.waiting") as faults:
+                self._write(generation, syncs, faults)
                 self._store.publish(generation, syncs)
         except BaseException:
             self._store.discard(generation)
@@ -208,26 +208,26 @@ class Collection:
             raise LogError(_nothing_found(paths, found.unusable))
         return found
 
-    def _write(self, generation: Generation, syncs: Syncs) -> None:
+    def _write(self, generation: Generation, syncs: Syncs, faults: FaultSpool) -> None:
         total, before = sum(update.bytes for update in self._updates), 0
         for update in reversed(self._updates):
             if update is self._scores and self._metrics is not None and has_lengths(self._after.metrics):
                 folder = generation.folder(METRIC_ROWS)
                 runs = frozenset(run for run, state in self._metrics.after.items() if state.log is not None)
                 update.amend(LengthSource(folder, runs, self._metrics.changed_lengths))
-            update.write(generation, syncs, self._spread, _Part(self._progress, before, total))
+            update.write(generation, syncs, faults, self._spread, _Part(self._progress, before, total))
             before += update.bytes
         for state in self._after.runs.values():
             state.dropped = sum(segment.rows for segment in state.segments) - state.rows
-        earlier = self._earlier.faults_table if self._earlier else None
-        alive: set[tuple[str, str]] = set()
-        fresh: dict[tuple[str, str], list[Fault]] = {}
-        for update in self._updates:
-            kept = update.before.keys() - update.anew
-            alive |= {(key, str(state.path)) for key, state in update.after.items() if state.faults and key in kept}
-            fresh |= {(key, str(update.after[key].path)): faults for key, faults in update.faults.items() if faults}
-        table = faults_table(read_table(earlier) if earlier and earlier.exists() else None, alive=alive, fresh=fresh)
-        write_table(table, generation.faults_table)
+        faults.write(
+            generation.faults_table,
+            earlier=self._earlier.faults_table if self._earlier else None,
+            alive={
+                (key, str(update.after[key].path))
+                for update in self._updates
+                for key in update.before.keys() & update.after.keys() - update.anew
+            },
+        )
         write_table(runs_table(self._after.runs.values()), generation.runs_table)
         generation.state.write_text(self._after.to_text(), encoding="utf-8")
 

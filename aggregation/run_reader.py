@@ -23,6 +23,8 @@ from aggregation.template import Floats, Ints
 #: A longer log is read in slices of about so many rows, so that memory stays bounded. A compressed one cannot be
 #: entered in the middle: each slice unpacks what lies before it once more.
 SLICE_ROWS = 2_000_000
+#: And one with so many bad lines.
+SLICE_FAULTS = 100_000
 _FINGERPRINT_BYTES = 256
 
 
@@ -78,7 +80,7 @@ def read_run(task: ReadTask) -> Reading:
     has_more = False
     for block in read_log(task.path, task.form, place=place, is_over=task.is_over):
         made.add(block)
-        if made.rows >= SLICE_ROWS:
+        if made.rows >= SLICE_ROWS or made.faults >= SLICE_FAULTS:
             has_more = True
             break
     return made.reading(place, fingerprint=fingerprint(task.path, place.offset), has_more=has_more)
@@ -88,7 +90,7 @@ class RowsInTheMaking:
     """The rows of one run, block by block."""
 
     def __init__(self, task: ReadTask) -> None:
-        self.rows = 0
+        self.rows = self.faults = 0
         self._tracker = SegmentTracker(task.seams, task.segments)
         self._pieces: list[_Piece] = []
         #: By name of a metric, its number; None for scores.
@@ -99,6 +101,7 @@ class RowsInTheMaking:
         attempts = self._tracker.add(block.starts, block.steps)
         self._pieces.append(_Piece.of(block, attempts, self._names))
         self.rows += len(self._pieces[-1].steps)
+        self.faults += len(block.faults)
 
     def reading(self, place: Place, *, fingerprint: str, has_more: bool = False) -> Reading:
         """What was read up to `place`, without what a resume made void."""

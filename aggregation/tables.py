@@ -1,16 +1,13 @@
-"""The two tables beside the dataset: one row per run, one row per bad line."""
+"""The table of runs beside the dataset, and how small tables are read and written."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from aggregation.arrow_columns import numbers, table
-from aggregation.record import Fault
-from aggregation.schema import FAULTS, RUNS
+from aggregation.arrow_columns import table
+from aggregation.schema import RUNS
 from aggregation.seams import gap_frames
 from aggregation.state import RunState
 
@@ -20,33 +17,6 @@ _SECONDS_PER_HOUR = 3600
 def runs_table(states: Iterable[RunState]) -> pa.Table:
     """One row per run, in the order of their keys."""
     return table([_run_row(state) for state in sorted(states, key=lambda each: each.card.key)], RUNS)
-
-
-def faults_table(
-    earlier: pa.Table | None,
-    *,
-    alive: Collection[tuple[str, str]],
-    fresh: Mapping[tuple[str, str], Sequence[Fault]],
-) -> pa.Table:
-    """One row per bad line: those of earlier collections, as far as their logs were not read anew, and the fresh ones.
-
-    Args:
-        earlier: The published table.
-        alive: Run and path of the logs whose earlier bad lines stay.
-        fresh: By run and path, the bad lines of this collection.
-    """
-    kept = table([], FAULTS)
-    if earlier is not None:
-        places = zip(earlier.column("run").to_pylist(), earlier.column("path").to_pylist(), strict=True)
-        stays = [place in alive for place in places]
-        kept = earlier.take(numbers(np.flatnonzero(stays), pa.int64()))
-    rows = []
-    for run, path in sorted(fresh):
-        place = {"run": run, "path": path}
-        rows += [place | {name: getattr(fault, name) for name in FAULTS.names[2:]} for fault in fresh[run, path]]
-    whole = pa.concat_tables([kept, table(rows, FAULTS)])
-    order = pc.sort_indices(whole, sort_keys=[(name, "ascending") for name in ("run", "path", "line", "offset")])
-    return whole.take(order)
 
 
 def read_table(path: Path) -> pa.Table:

@@ -10,8 +10,8 @@ from typing import Self
 
 from aggregation.dataset import Kept, Partition, carry, partition_folder, write_empty
 from aggregation.discover import RunLog, Unusable
+from aggregation.fault_spool import FaultSpool
 from aggregation.lengths import LENGTH, LengthSource
-from aggregation.record import Fault
 from aggregation.run_files import read_attempts, run_seams
 from aggregation.run_reader import Reading, ReadTask, fault_counts, fingerprint
 from aggregation.schema import Dataset
@@ -60,8 +60,6 @@ class Update:
         self.after: dict[str, RunState] = {}
         self.plans: list[Plan] = []
         self.gone: list[RunState] = []
-        #: By run, the bad lines that were found.
-        self.faults: dict[str, list[Fault]] = {}
         #: Why logs could not be read.
         self.unread: list[str] = []
         self.runs_read = self.bytes_read = self.new_rows = 0
@@ -168,12 +166,20 @@ class Update:
                 self.plans.append(Plan(state=state, task=None, is_anew=False, bytes=0))
             self._amended[run] = lengths.changed[run]
 
-    def write(self, generation: Generation, syncs: Syncs, spread: Spread, progress: Callable[[int], None]) -> None:
+    def write(
+        self,
+        generation: Generation,
+        syncs: Syncs,
+        faults: FaultSpool,
+        spread: Spread,
+        progress: Callable[[int], None],
+    ) -> None:
         """Write the dataset of the next generation.
 
         Args:
             generation: Where to.
             syncs: Makes the files durable.
+            faults: Takes the bad lines.
             spread: Reads the logs.
             progress: Called with the bytes of this dataset's logs that were read.
         """
@@ -219,6 +225,8 @@ class Update:
                     reading = next(readings)
                     while True:
                         self._take(plan, reading, files, rules)
+                        if isinstance(reading, Reading):
+                            faults.add((plan.state.key, str(plan.state.path)), reading.faults)
                         done += plan.bytes if isinstance(reading, Unread) or not reading.has_more else 0
                         progress(done)
                         if isinstance(reading, Unread) or not reading.has_more:
@@ -266,7 +274,6 @@ class Update:
         state.pending_bytes, state.took_tail = reading.place.pending_bytes, reading.place.took_tail
         state.fingerprint = reading.fingerprint
         state.faults = dict(Counter(state.faults) + Counter(fault_counts(reading.faults)))
-        self.faults.setdefault(state.key, []).extend(reading.faults)
         if len(reading.steps):
             low, high = int(reading.steps.min()), int(reading.steps.max())
             state.first_step = low if state.first_step is None else min(low, state.first_step)
