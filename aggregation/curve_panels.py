@@ -112,7 +112,8 @@ def _draw_panel(axis: Axes, panel: Panel, styles: dict[str, Look], *, is_log: bo
     reach = float(max(curve.xs[-1] for curve in panel.curves)) or 1.0
     if is_log:
         axis.set_xscale("log")
-    axis.set_xlim(float(min(curve.xs[0] for curve in panel.curves)) if is_log else 0, reach)
+    first = float(min(curve.xs[0] for curve in panel.curves)) if is_log else 0.0
+    axis.set_xlim(first if first < reach else reach / _UNEVEN, reach)
     quiet_axis(axis)
 
 
