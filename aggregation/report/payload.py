@@ -103,9 +103,11 @@ def payload(
 
 def _title(sources: Sources, known: Sequence[RootFacts]) -> str:
     """The sweeps' names; of what is no sweep, the suites with their labels."""
-    names = list(dict.fromkeys(facts.name for facts in known if facts.name))
+    names = [facts.name for facts in known if facts.name]
     if names:
-        return _listed(names)
+        # Two roots may hold sweeps of one name.
+        is_unique = len(set(names)) == len(names)
+        return _listed(names if is_unique else [source.name for source in sources.sources])
     labels = list(dict.fromkeys(run.label for run in sources.runs))
     return ", ".join(sources.suites) + (f": {_listed(labels)}" if labels else "")
 

@@ -194,10 +194,12 @@ def _headline(
 def _metric(found: Evaluation, headline: Headline, best: float) -> dict[str, Any]:
     shown = headline.to_json(found.scale)
     left = shown["leave_one_task_out"] or {}
+    # A single seed of each task tells nothing of how seeds spread.
+    has_spread = any(found.cells[task, headline.label].with_data > 1 for task in headline.tasks)
     return {
         "point": rounded_number(shown["value"]),
-        "low": rounded_number(shown["low"]),
-        "high": rounded_number(shown["high"]),
+        "low": rounded_number(shown["low"]) if has_spread else None,
+        "high": rounded_number(shown["high"]) if has_spread else None,
         "least": rounded_number(left.get("low")),
         "most": rounded_number(left.get("high")),
         "about": f"lowest without {left['low_without']}, highest without {left['high_without']}" if left else "",
