@@ -141,6 +141,9 @@ def _(event: AttemptStarted, state: SweepState) -> list[Command]:
         run.started_at, run.host = event.at, event.host
         if run.state == "launching":
             state.move(run, "running")
+        elif run.state == "stopping":
+            # Found again by an orchestrator whose forerunner died before it could say so, perhaps.
+            return [StopAttempt(key=event.key, attempt=event.attempt)]
     return []
 
 

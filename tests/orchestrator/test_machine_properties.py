@@ -93,7 +93,11 @@ class AnyOrder(RuleBasedStateMachine):
     def start(self, data: st.DataObject) -> None:
         if self.alive:
             seed, attempt = data.draw(st.sampled_from(sorted(self.alive)))
-            self.obey(self.sweep.started(seed, attempt=attempt))
+            is_stopping = self.sweep.states()[seed] == "stopping"
+            commands = self.sweep.started(seed, attempt=attempt)
+            self.obey(commands)
+            # Whoever asked for that may have died before the attempt was told.
+            assert (StopAttempt(key=key(seed), attempt=attempt) in commands) == is_stopping
 
     @rule(data=st.data())
     def begin(self, data: st.DataObject) -> None:
