@@ -27,6 +27,7 @@ from sweeps.errors import ClusterError
 from sweeps.layout import SweepRoot
 
 _NODES_LIMIT_S = 60.0
+_SHOW_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +135,22 @@ class Launch:
                 # Before anything new is launched: these were in flight when an earlier orchestrator went.
                 self._cluster.adopt([(key, state.runs[key].attempt) for key in sorted(state.in_flight)])
                 loop.handle(self._first_events())
-                next_collection = clock.monotonic() + self._collect_every_s
+                next_collection, next_show = clock.monotonic() + self._collect_every_s, clock.monotonic()
                 with Display(self._console, self._known) as display:
 
                     def each_round() -> None:
-                        nonlocal next_collection
+                        nonlocal next_collection, next_show
                         self._take_requests(loop, state)
-                        display.show(state, self._cluster.reports())
+                        # With a thousand attempts there are a hundred rounds a second, and this looks at every run.
+                        if clock.monotonic() >= next_show:
+                            display.show(state, self._cluster.reports())
+                            next_show = clock.monotonic() + _SHOW_EVERY_S
                         if self._collect_every_s and clock.monotonic() >= next_collection:
                             self._collect()
                             next_collection = clock.monotonic() + self._collect_every_s
 
                     loop.run(should_stop=lambda: interrupt.is_requested, each_round=each_round)
+                    display.show(state, self._cluster.reports())
             finally:
                 self._cluster.close()
 
