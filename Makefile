@@ -27,8 +27,9 @@ bench: trainer  ## time us beside our peers; prints ratios
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
-chaos: install  ## kill things at random under a sweep on several raylets, 200 times
+chaos: trainer  ## kill things at random under a sweep on several nodes, 200 times; and a learning DreamerV3 four times
 	$(BIN)/python tests/orchestrator/chaos.py --kills 200 --episodes 900
+	$(BIN)/python tests/orchestrator/killed_dreamerv3.py
 
 fuzz: install  ## a million mutated log lines through the reader
 	PYTHONPATH=. $(BIN)/python tests/aggregation/fuzz_reader.py 1000000
