@@ -13,6 +13,14 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def boottime() -> float:
+    """Seconds since the machine was started, for leases: they run out while it is suspended, too.
+
+    Where there is no such clock (only Linux has it), as `monotonic`.
+    """
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def sleep(seconds: float) -> None:
     time.sleep(max(0.0, seconds))
 

@@ -6,7 +6,7 @@ twice or by opening a session of its own. Its standard input is a pipe whose oth
 
     first line    the program as JSON: argv, environ, cwd, output, header, exit_path, orphan_grace_s, lease_until
     `stop <s>`    SIGTERM, then SIGKILL after s seconds
-    `lease <t>`   the lease is good until t, a moment of CLOCK_MONOTONIC: who wrote it may have been frozen since
+    `lease <t>`   the lease is good until t, a moment of CLOCK_BOOTTIME: who wrote it may have been frozen since
     end of file   the attempt is gone: as `stop`, with orphan_grace_s
 
 It answers with JSON lines on the file descriptor named by argv[1]: `started`, then `ended` with the exit status,
@@ -22,6 +22,10 @@ import signal
 import sys
 import time
 
+#: What is told of a program whose lease was not renewed.
+LEASE_RAN_OUT = "its lease ran out"
+#: How long a trainer may live on after the machine was suspended for longer than the lease.
+_LEASE_LOOK_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -32,6 +36,11 @@ def _prctl(option: int, value: int) -> bool:
         return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
     except (OSError, AttributeError):
         return False
+
+
+def _boottime() -> float:
+    """As orchestrator/clock.py has it."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def descendants(root: int) -> list[int]:
@@ -69,7 +78,7 @@ class _Guard:
             return  # the attempt died before it said what to run
         self._spec = json.loads(line)
         self._lease_until = self._spec["lease_until"]
-        if self._lease_until is not None and time.monotonic() >= self._lease_until:
+        if self._lease_until is not None and _boottime() >= self._lease_until:
             return  # another attempt may run by now
         _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         started_at = time.time()
@@ -170,15 +179,20 @@ class _Guard:
     def _enforce(self) -> None:
         """SIGKILL where a grace period or the lease has run out; there is no time for grace after a lease."""
         moment = time.monotonic()
-        if self._lease_until is not None and moment >= self._lease_until and not self._reason:
-            self._reason = "its lease ran out"
+        if self._lease_until is not None and _boottime() >= self._lease_until:
+            self._reason = self._reason or LEASE_RAN_OUT
             self._kill_at = moment
         if self._kill_at is not None and moment >= self._kill_at:
             self._kill_all()
 
     def _patience(self) -> float:
-        moments = [moment for moment in (self._kill_at, self._lease_until) if moment is not None]
-        return max(0.0, min([moment - time.monotonic() for moment in moments] + [60.0]))
+        waits = [60.0]
+        if self._kill_at is not None:
+            waits.append(self._kill_at - time.monotonic())
+        if self._lease_until is not None:
+            # Waiting stands still while the machine is suspended, and the lease does not.
+            waits += [self._lease_until - _boottime(), _LEASE_LOOK_S]
+        return max(0.0, min(waits))
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):

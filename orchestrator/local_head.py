@@ -4,6 +4,7 @@
         token                 Ray's authentication token of this user's local clusters, readable by nobody else
         <sweep id>/head.json  address, pid and start of the head, once it serves
         <sweep id>/head.log   what it printed
+        <sweep id>/gcs/       what Ray's control service knows, so that it may die and come back
 
 A head ends when the orchestrator tells it to, or by itself when for a while no attempt is alive and no orchestrator
 has shown itself.
@@ -15,6 +16,7 @@ import getpass
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +141,10 @@ def main() -> None:
     parser.add_argument("--gpus", type=float)
     arguments = parser.parse_args()
     prepare_environ()
+    store = arguments.folder / "gcs"
+    shutil.rmtree(store, ignore_errors=True)  # of an earlier head, whose nodes and actors went with it
+    store.mkdir()
+    os.environ |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(store)}
     from orchestrator import ray_cluster  # reads the environment that was just prepared
 
     address = ray_cluster.serve_head(cpus=arguments.cpus, gpus=arguments.gpus)
@@ -150,6 +156,7 @@ def main() -> None:
     touched, idle_since = arguments.folder.stat().st_mtime_ns, clock.monotonic()
     while not stopping and clock.monotonic() - idle_since < _IDLE_LIMIT_S:
         clock.sleep(1.0)
+        ray_cluster.mend_head()
         now_touched = arguments.folder.stat().st_mtime_ns
         if now_touched != touched or ray_cluster.count_attempts(arguments.namespace):
             touched, idle_since = now_touched, clock.monotonic()

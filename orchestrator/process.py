@@ -43,7 +43,7 @@ class GuardedProcess:
         orphan_grace_s: float,
         lease_s: float | None = None,
     ) -> None:
-        lease_until = None if lease_s is None else clock.monotonic() + lease_s
+        lease_until = None if lease_s is None else clock.boottime() + lease_s
         control, self._control = os.pipe()
         self._status, status = os.pipe()
         try:
@@ -98,7 +98,7 @@ class GuardedProcess:
 
     def renew_lease(self, seconds: float) -> None:
         """Let the program run `seconds` from now, if nothing else is heard."""
-        self._tell(f"lease {clock.monotonic() + seconds}")
+        self._tell(f"lease {clock.boottime() + seconds}")
 
     def cpu_seconds(self) -> float:
         """CPU time of the program and everything below it that is alive; 0 where it cannot be told."""

@@ -68,12 +68,15 @@ _FIRST_WORD_S = 0.2
 _ANSWER_LIMIT_S = 10.0
 _ADOPTION_LIMIT_S = 10.0
 _DOUBTS_EVERY_S = 0.5
+#: Between two looks at answers without news; what has news after one waits for so long.
+_BREATH_S = 0.05
 _FIRST_LEASE_TRIES = 20
 #: How long an actor that was placed on a node with room may take to appear.
 _PLACEMENT_LIMIT_S = 120.0
 #: Of a store of checkpoints: on how many nodes it is tried at a launch, and how long that may take.
 _MOST_PROBED = 4
 _PROBE_LIMIT_S = 90.0
+_TAKEN_AWAY = "its node was taken away"
 # Ray's own resources, as ray.nodes() lists them beside the custom ones.
 _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 
@@ -88,8 +91,10 @@ class AttemptActor:
         self._lease_s = lease_s
         self._worker: AttemptWorker | None = None
         self._held: tuple[RunKey, int] | None = None
-        #: Told to stop, perhaps before they were begun: calls may overtake each other.
-        self._stopped: set[tuple[RunKey, int]] = set()
+        #: Told to stop, perhaps before they were begun, and why: calls may overtake each other.
+        self._stopped: dict[tuple[RunKey, int], tuple[Outcome, str]] = {}
+        #: The registry grants its attempt nothing any more: its guard ends the trainer when this process goes.
+        self._is_given_up = False
         threading.Thread(target=self._keep_renewing, name="lease", daemon=True).start()
 
     def begin(
@@ -109,7 +114,7 @@ class AttemptActor:
             self._worker = AttemptWorker(spec, run_dir, attempt, terms, handover=handover, fresh_from=fresh_from)
             self._held = (spec.key, attempt)
             if self._held in self._stopped:
-                self._worker.stop()
+                self._worker.stop(*self._stopped[self._held])
             self._worker.start()
         assert self._worker is not None
         return self._worker.wait(_FIRST_WORD_S)
@@ -117,6 +122,10 @@ class AttemptActor:
     def held(self) -> tuple[RunKey, int] | None:
         """Which attempt it has, running or ended."""
         return self._held
+
+    def node(self) -> str:
+        """Where it lives."""
+        return str(ray.get_runtime_context().get_node_id())
 
     def wait(self, timeout_s: float, is_begun_known: bool) -> AttemptReport:
         """Return when the attempt has ended; bounded, so that no call of a dead orchestrator stays for ever."""
@@ -133,11 +142,11 @@ class AttemptActor:
         assert self._worker is not None, "no attempt was begun"
         self._worker.discard()
 
-    def stop(self, key: RunKey, attempt: int) -> None:
+    def stop(self, key: RunKey, attempt: int, outcome: Outcome, cause: str) -> None:
         """End an attempt with its grace period."""
-        self._stopped.add((key, attempt))
+        self._stopped[key, attempt] = (outcome, cause)
         if self._worker is not None and self._held == (key, attempt):
-            self._worker.stop()
+            self._worker.stop(outcome, cause)
 
     def _first_lease_s(self, key: RunKey, attempt: int) -> float:
         for _ in range(_FIRST_LEASE_TRIES):
@@ -154,10 +163,15 @@ class AttemptActor:
                 left_s = self._renewed_s(*self._held)
                 if left_s is not None:
                     self._worker.renew_lease(left_s)
+                elif self._is_given_up:
+                    # Its network was cut, or its machine paused, and nobody could tell it that nobody waits for it any
+                    # more. Another attempt may be at work: there is no time for grace.
+                    self._worker.renew_lease(0.0)
+                    os._exit(0)
 
     def _renewed_s(self, key: RunKey, attempt: int) -> float | None:
         """Ask for another lease; what is left of it when the answer comes, or None where there is none."""
-        asked_at = clock.monotonic()
+        asked_at = clock.boottime()
         try:
             if self._registry is None:
                 self._registry = ray.get_actor(self._registry_name, namespace=self._namespace)
@@ -165,7 +179,8 @@ class AttemptActor:
         except (RayError, ValueError, TimeoutError):
             self._registry = None  # a head that came back has another one
             return None
-        return self._lease_s - (clock.monotonic() - asked_at) if is_granted else None
+        self._is_given_up = not is_granted
+        return self._lease_s - (clock.boottime() - asked_at) if is_granted else None
 
 
 class LeaseRegistry:
@@ -225,11 +240,13 @@ _Shape = tuple[object, ...]
 class _Flight:
     """An attempt in flight as the driver sees it."""
 
-    def __init__(self, key: RunKey, attempt: int, actor: Any, place: _Shape | None) -> None:
+    def __init__(self, key: RunKey, attempt: int, actor: Any, node: str | None, place: _Shape | None) -> None:
         self.key = key
         self.attempt = attempt
         #: None for an attempt of an earlier orchestrator that no actor owns up to.
         self.actor = actor
+        #: Where its actor lives; None where it has none.
+        self.node = node
         #: The node and the resources of its actor; None where an earlier orchestrator made it.
         self.place = place
         self.launched_at = clock.monotonic()
@@ -244,6 +261,8 @@ class _Flight:
         self.ask_at = self.launched_at
         self.is_anew = True
         self.is_in = False
+        #: Whether it was told that its node is about to be taken away.
+        self.is_warned = False
         #: Since when its actor has been dead or silent, and what that looks like; None while all is well.
         self.doubt: _Doubt | None = None
 
@@ -255,6 +274,43 @@ class _Doubt:
     cause: str
     #: Whether Ray says that the actor is dead; a silent one may still speak.
     is_dead: bool
+
+
+def _answer() -> None:
+    """What a node runs to show that it is within reach."""
+
+
+_ANSWER: Any = ray.remote(num_cpus=0, max_retries=0)(_answer)
+
+
+class _Reach:
+    """Nodes that fell silent, and that nothing is placed on until they answer: Ray takes a minute to miss a node."""
+
+    def __init__(self) -> None:
+        self._calls: dict[str, Any] = {}
+
+    def doubt(self, node: str) -> None:
+        """Count a node as out of reach until it answers."""
+        if node not in self._calls:
+            strategy = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+            self._calls[node] = _ANSWER.options(scheduling_strategy=strategy).remote()
+
+    def lost(self, alive: Iterable[str]) -> list[str]:
+        """Those of the live nodes that are out of reach."""
+        silent = []
+        for node in set(self._calls) & set(alive):
+            ready, _ = ray.wait([self._calls[node]], timeout=0, fetch_local=True)
+            if ready:
+                call = self._calls.pop(node)
+                try:
+                    ray.get(call, timeout=1.0)
+                    continue
+                except RayError:
+                    self.doubt(node)
+            silent.append(node)
+        for node in set(self._calls) - set(alive):
+            del self._calls[node]
+        return silent
 
 
 class RayCluster:
@@ -293,6 +349,7 @@ class RayCluster:
         #: Actors whose attempt has ended and that may take the next one, by node and resources.
         self._idle: dict[_Shape, list[Any]] = {}
         self._nodes: dict[str, NodeJoined] = {}
+        self._reach = _Reach()
         self._nodes_at = float("-inf")
         self._doubts_at = float("-inf")
         self._pending: list[Event] = []
@@ -313,18 +370,18 @@ class RayCluster:
         for name in self._own_actors():
             try:
                 actor = ray.get_actor(name, namespace=self._namespace)
-                held = ray.get(actor.held.remote(), timeout=_ADOPTION_LIMIT_S)
+                held, node = ray.get([actor.held.remote(), actor.node.remote()], timeout=_ADOPTION_LIMIT_S)
             except (RayError, ValueError) as error:
                 # Dead, or silent: whatever it holds is in doubt like all that nobody owns up to.
                 log.info("The worker %s of an earlier orchestrator does not answer: %s", name, type(error).__name__)
                 continue
             if held is not None and held in wanted:
                 wanted.remove(held)
-                self._take_up(_Flight(held[0], held[1], actor, None), actor.wait.remote(0.0, True))
+                self._take_up(_Flight(held[0], held[1], actor, node, None), actor.wait.remote(0.0, True))
             else:
                 ray.kill(actor, no_restart=True)
         for key, attempt in sorted(wanted):
-            flight = _Flight(key, attempt, None, None)
+            flight = _Flight(key, attempt, None, None, None)
             self._flights[key, attempt] = flight
             self._put_in_doubt(
                 flight, "worker_lost", "its worker was gone when the orchestrator came back", is_dead=True
@@ -334,7 +391,7 @@ class RayCluster:
         name = (command.key, command.attempt)
         if isinstance(command, StopAttempt):
             if name in self._flights and self._flights[name].actor is not None:
-                self._flights[name].actor.stop.remote(*name)
+                self._flights[name].actor.stop.remote(*name, "cancelled", "stopped on request")
         elif name not in self._flights:
             place = _place(command)
             idle = self._idle.get(place)
@@ -348,7 +405,7 @@ class RayCluster:
                 None if dock is None else dock.hand_over(spec, command.attempt, command.fresh_from),
                 command.fresh_from,
             )
-            self._take_up(_Flight(*name, actor, place), call)
+            self._take_up(_Flight(*name, actor, command.node, place), call)
 
     def _new_actor(self, command: LaunchAttempt) -> Any:
         resources = command.resources
@@ -406,21 +463,30 @@ class RayCluster:
         self._look_at_doubts()
         self._ask_for_parcels()
         if not self._pending:
-            calls = [*self._calls, *self._parcels]
-            if calls:
-                ready, _ = ray.wait(calls, num_returns=1, timeout=timeout_s, fetch_local=True)
-                if ready:  # what else has come by now is taken along
-                    ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=True)
-                for call in ready:
-                    if call in self._parcels:
-                        self._take_in(self._parcels.pop(call), call)
-                    else:
-                        self._hear(self._calls.pop(call), call)
+            if self._calls or self._parcels:
+                self._listen(timeout_s)
             else:
                 clock.sleep(min(timeout_s, 0.2))
             self._give_up_unplaced()
         events, self._pending = self._pending, []
         return events
+
+    def _listen(self, timeout_s: float) -> None:
+        """Hear what the actors say, until one of them has news."""
+        deadline = clock.monotonic() + timeout_s
+        while not self._pending and (left_s := deadline - clock.monotonic()) > 0:
+            calls = [*self._calls, *self._parcels]
+            ready, _ = ray.wait(calls, num_returns=1, timeout=left_s, fetch_local=True)
+            if ready:  # what else has come by now is taken along
+                ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=True)
+            for call in ready:
+                if call in self._parcels:
+                    self._take_in(self._parcels.pop(call), call)
+                else:
+                    self._hear(self._calls.pop(call), call)
+            if not self._pending:
+                # A thousand actors say every few milliseconds that all is well: each look goes through all of them.
+                clock.sleep(min(_BREATH_S, max(0.0, deadline - clock.monotonic())))
 
     def reports(self) -> Mapping[RunKey, AttemptReport]:
         return {flight.key: flight.report for flight in self._flights.values() if flight.report is not None}
@@ -538,10 +604,16 @@ class RayCluster:
             self._ask(flight, dock)
 
     def _put_in_doubt(self, flight: _Flight, outcome: Outcome, cause: str, *, is_dead: bool = False) -> None:
+        if flight.is_warned:
+            outcome, cause = "preempted", _TAKEN_AWAY
         since = flight.doubt.since if flight.doubt else clock.monotonic()
         if flight.doubt is None:
             log.info("%s is in doubt: %s", flight.key, cause)
         flight.doubt = _Doubt(since, outcome, cause, is_dead)
+        if not is_dead and flight.node is not None:
+            self._reach.doubt(flight.node)
+            if self._nodes.pop(flight.node, None) is not None:  # told before anything else can be placed there
+                self._pending.append(NodeLeft(at=clock.now(), node=flight.node))
 
     def _look_at_doubts(self) -> None:
         """Report the attempts whose end has become certain."""
@@ -629,6 +701,13 @@ class RayCluster:
         self._nodes_at = moment
         at = clock.now()
         alive = {node["NodeID"]: _node_event(node, at) for node in ray.nodes() if node["Alive"]}
+        draining = _draining_nodes()
+        for name in {*self._reach.lost(alive), *draining} & alive.keys():
+            del alive[name]
+        for flight in self._flights.values():
+            if flight.node in draining and flight.actor is not None and not flight.is_warned:
+                flight.is_warned = True
+                flight.actor.stop.remote(flight.key, flight.attempt, "preempted", _TAKEN_AWAY)
         for name in self._nodes.keys() - alive.keys():
             del self._nodes[name]
             self._pending.append(NodeLeft(at=at, node=name))
@@ -649,6 +728,8 @@ def join(address: str) -> None:
         _check_answers(address)
         # Ray's own lines belong into its log folder, not into the table of a sweep.
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        # What it has to say of dead nodes and workers it would print all the same, also between the lines of --json.
+        ray._private.worker.print_to_stdstream = _note_lines
     except (OSError, RuntimeError, RayError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise ClusterError(
@@ -656,6 +737,12 @@ def join(address: str) -> None:
             f"on a node of a running cluster, or host:port of its head. Is it up (`ray status`), and does this shell "
             f"have its token (RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH)?"
         ) from None
+
+
+def _note_lines(data: Mapping[str, Any], **_: object) -> None:
+    """Ray's lines for its driver's terminal."""
+    for line in data["lines"]:
+        log.info("Ray: %s", line)
 
 
 def _check_answers(address: str) -> None:
@@ -749,6 +836,18 @@ def serve_head(*, cpus: float | None, gpus: float | None) -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
+def mend_head() -> None:
+    """Start the control service of the cluster that `serve_head` started again, should it have died.
+
+    It comes back at its old address. Where its store is on disk, it knows its nodes and actors, who waited for it.
+    """
+    node = ray._private.worker._global_node
+    if any(name == "gcs_server" for name, _ in node.dead_processes()):
+        log.warning("Ray's control service has died; it is started again.")
+        node.kill_gcs_server(check_alive=False)
+        node.start_gcs_server()
+
+
 def count_attempts(namespace: str) -> int:
     """How many attempts are alive on the cluster that this process is connected to."""
     return sum(actor["namespace"] == namespace for actor in ray.util.list_named_actors(all_namespaces=True))
@@ -759,7 +858,7 @@ def _verdict_of(error: RayError) -> tuple[Outcome, str]:
     if isinstance(error, OutOfMemoryError):
         return "out_of_memory", "Ray's memory monitor killed it: the node ran out of memory"
     if getattr(error, "preempted", False) or "SIGTERM" in str(error) or "preempted" in str(error):
-        return "preempted", "its node was taken away"
+        return "preempted", _TAKEN_AWAY
     if isinstance(error, ActorDiedError):
         return "worker_lost", "its Ray worker died, and the trainer with it"
     if isinstance(error, ActorUnschedulableError):
@@ -769,6 +868,12 @@ def _verdict_of(error: RayError) -> tuple[Outcome, str]:
 
 def _lease_of(key: RunKey, attempt: int) -> str:
     return f"{key}/{attempt}"
+
+
+def _draining_nodes() -> set[str]:
+    """The nodes that Ray was told to give up soon: by SIGTERM to their `ray start --block`, or by `ray drain-node`."""
+    state = ray._private.state.state
+    return set(state.get_draining_nodes())
 
 
 def _is_head(node: Mapping[str, Any]) -> bool:

@@ -27,6 +27,7 @@ from orchestrator import clock
 from orchestrator.attempt_log import has_ended_well, write_attempt
 from orchestrator.courier import Courier
 from orchestrator.fresh_start import start_afresh
+from orchestrator.guard import LEASE_RAN_OUT
 from orchestrator.outbox import Outbox, local_folder, make_local_folder
 from orchestrator.outcomes import Outcome, Verdict
 from orchestrator.process import ExitStatus, GuardedProcess
@@ -120,8 +121,8 @@ class AttemptWorker:
         self._terms = terms or Terms()
         self._handover = handover
         self._fresh_from = fresh_from
-        #: A moment of the monotonic clock, after which another attempt may run.
-        self._leased_until = None if self._terms.lease_s is None else clock.monotonic() + self._terms.lease_s
+        #: A moment of `clock.boottime`, after which another attempt may run.
+        self._leased_until = None if self._terms.lease_s is None else clock.boottime() + self._terms.lease_s
         self._dir = run_dir if handover is None else RunDir(local_folder(handover, attempt))
         self._attempt = attempt
         self._outbox: Outbox | None = None
@@ -161,7 +162,7 @@ class AttemptWorker:
 
     def renew_lease(self, seconds: float) -> None:
         """Let the trainer go on for `seconds` from now, whatever becomes of the connection to the head."""
-        self._leased_until = clock.monotonic() + seconds
+        self._leased_until = clock.boottime() + seconds
         if self._process is not None:
             self._process.renew_lease(seconds)
 
@@ -274,7 +275,7 @@ class AttemptWorker:
             set_aside=set_aside,
         )
         self._record(record)
-        lease_s = None if self._leased_until is None else self._leased_until - clock.monotonic()
+        lease_s = None if self._leased_until is None else self._leased_until - clock.boottime()
         if lease_s is not None and lease_s <= 0:
             return Verdict("worker_lost", "its lease ran out before its trainer could be started"), None
         process = GuardedProcess(
@@ -284,7 +285,8 @@ class AttemptWorker:
             output=self._dir.stdout,
             header=_header(self._attempt, started_at, launch.argv, repairs),
             exit_path=self._dir.exit_status(self._attempt),
-            orphan_grace_s=min(2.0, trainer.settings.grace_s),
+            # Where a lease bounds it, another attempt waits for its end: a node that goes down is no reason for haste.
+            orphan_grace_s=trainer.settings.grace_s if lease_s is not None else min(2.0, trainer.settings.grace_s),
             lease_s=lease_s,
         )
         self._process = process
@@ -346,6 +348,8 @@ class AttemptWorker:
             return Verdict(self._stop[0], self._stop[1], tuple(ending.text.splitlines()[-3:]))
         if status is None:
             return Verdict("crashed", "its guard was killed, and the trainer with it")
+        if status.stopped == LEASE_RAN_OUT:
+            return Verdict("worker_lost", f"{LEASE_RAN_OUT}: the head of its cluster did not answer in time")
         return trainer.verdict(ending)
 
     def _write_spec(self) -> None:
@@ -370,7 +374,7 @@ class AttemptWorker:
             self._outbox.ended = record
 
     def _is_leased(self) -> bool:
-        return self._leased_until is None or clock.monotonic() < self._leased_until
+        return self._leased_until is None or clock.boottime() < self._leased_until
 
 
 class _Watch:

@@ -2,7 +2,8 @@
 
 Episode `i` of a seed always has the same score, so that a disturbed run can be compared with an undisturbed one row for
 row. A checkpoint is written every few episodes, and a resumed run logs the stretch behind it again, as DreamerV3 does.
-A child process that has left for a session of its own stands for an environment worker.
+A child process that has left for a session of its own stands for an environment worker. After SIGTERM it goes on for a
+second, if it may, and notes in `graces` that it could.
 
 Every process keeps a file of its own in the trace folder, `<run>.<pid>`, with the moments (CLOCK_MONOTONIC, seconds) in
 which it was first and last seen alive.
@@ -11,10 +12,12 @@ which it was first and last seen alive.
 import argparse
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
 FRAMES_PER_EPISODE = 100
+_GRACE_S = 0.8
 
 
 def score(seed: int, episode: int) -> float:
@@ -36,6 +39,13 @@ def _environment_worker(trace: Path, name: str, parent: int) -> None:
         time.sleep(0.05)
 
 
+def _use_grace(folder: Path) -> None:
+    time.sleep(_GRACE_S)
+    with (folder / "graces").open("a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()}\n")
+    os._exit(1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--dir", type=Path, required=True)
@@ -52,6 +62,7 @@ def main() -> None:
     parent = os.getpid()
     if os.fork() == 0:
         _environment_worker(arguments.trace, name, parent)
+    signal.signal(signal.SIGTERM, lambda *_: _use_grace(arguments.dir))
     checkpoint = arguments.dir / "checkpoint.json"
     episode = json.loads(checkpoint.read_text(encoding="utf-8"))["episode"] if checkpoint.exists() else 0
     while episode < arguments.episodes:

@@ -347,6 +347,17 @@ def test_a_lease_that_runs_out_ends_the_tree(start: Start, tmp_path: Path) -> No
     assert not any(map(is_alive, tree))
 
 
+def test_a_lease_that_runs_out_ends_a_grace_period(start: Start, tmp_path: Path) -> None:
+    """However much grace a preemption gave: another attempt may begin when the lease is over."""
+    process = start(TREE, lease_s=1.0)
+    processes = pids(tmp_path)
+    process.stop(grace_s=600.0)
+    status = ending(process)
+
+    assert (status.signal, status.stopped) == (signal.SIGKILL, "it was asked to stop")
+    wait_until_gone(processes)
+
+
 def test_a_renewed_lease_lets_the_program_go_on(start: Start, tmp_path: Path) -> None:
     """Each renewal counts from the moment in which it arrives."""
     process = start("import time; time.sleep(1.2); print('through')", lease_s=0.8)

@@ -140,6 +140,16 @@ def test_a_lease_that_is_renewed_before_the_trainer_starts_counts(tmp_path: Path
     assert worker.wait(10.0).verdict == Verdict("succeeded")
 
 
+def test_a_trainer_whose_lease_ran_out_is_a_lost_worker(tmp_path: Path) -> None:
+    """The kernel's killer of processes sends the same signal, and would cost a retry."""
+    worker = AttemptWorker(fake_run("hang"), RunDir(tmp_path / "run"), 1, Terms(lease_s=1.0))
+    worker.start()
+
+    assert worker.wait(10.0).verdict == Verdict(
+        "worker_lost", "its lease ran out: the head of its cluster did not answer in time"
+    )
+
+
 # --- a real Ray
 
 

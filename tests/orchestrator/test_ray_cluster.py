@@ -109,6 +109,14 @@ def ray_workers() -> list[int]:
     return found
 
 
+def control_service() -> int:
+    """The process of Ray's GCS; 0 while there is none."""
+    for pid in descendants(Head.pid):
+        if is_alive(pid) and b"/gcs/gcs_server" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    return 0
+
+
 class TestRayCluster(ClusterContract):
     @classmethod
     def make_cluster(cls) -> Cluster:
@@ -178,6 +186,23 @@ def test_a_killed_worker_is_lost_and_its_trainer_with_it(bench: Bench) -> None:
 
     assert end.outcome == "worker_lost"
     wait_until(lambda: not is_alive(pid))
+
+
+def test_the_control_service_of_a_head_may_die(bench: Bench) -> None:
+    """It comes back where it was, and knows everybody: attempts go on, and others can be launched."""
+    bench.cluster.open(bench.root, sweep_id(bench), bench.specs)
+    spec = bench.run(steps=40, step_s=0.15)
+    bench.launch(spec)
+    pid = bench.started(spec).pid
+    service = control_service()
+    os.kill(service, signal.SIGKILL)
+    wait_until(lambda: control_service() not in (0, service), limit_s=30)
+    other = bench.run()
+    bench.launch(other)
+
+    assert [bench.ended(run).outcome for run in (spec, other)] == ["succeeded", "succeeded"]
+    assert (bench.started(spec).pid, bench.starts(spec)) == (pid, 1)
+    assert logged_steps(bench.run_dir(spec)) == list(range(1, 41))
 
 
 def test_an_address_without_a_cluster_is_told_in_words() -> None:

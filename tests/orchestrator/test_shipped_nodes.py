@@ -5,9 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
-from chaos import Chaos, can_hide_folders
+from chaos import Chaos
 from checkpointing_trainer import FRAMES_PER_EPISODE
 from fakes.fake_runs import wait_until
+from several_nodes import can_hide_folders
 
 from sweeps.contracts import Attempt
 from sweeps.files import read_records
@@ -21,15 +22,15 @@ class LostNode(Chaos):
 
     lost: Path
 
-    def _drive(self, address: str, *, deadline: float) -> None:
-        orchestrator = self._start(address)
+    def _drive(self, *, deadline: float) -> None:
+        orchestrator = self._sweep.start()
         try:
             wait_until(lambda: orchestrator.poll() is not None or self._is_under_way(), limit_s=90)
-            assert orchestrator.poll() is None, self._last_words()
-            victim = max(self._raylets, key=lambda pid: len(self._runs_on(self._disk_of[pid])))
-            self.lost = self._disk_of[victim]
+            assert orchestrator.poll() is None, self._sweep.last_words()
+            victim = max(range(3), key=lambda node: len(self._runs_on(self._nodes.disk(node))))
+            self.lost = self._nodes.disk(victim)
             self.lose_node(victim)
-            assert orchestrator.wait(timeout=deadline - time.monotonic()) == 0, self._last_words()
+            assert orchestrator.wait(timeout=deadline - time.monotonic()) == 0, self._sweep.last_words()
         finally:
             orchestrator.kill()
             orchestrator.wait()
