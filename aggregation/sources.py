@@ -23,7 +23,7 @@ from aggregation.episodes import Episodes, read_partition
 from aggregation.planned_runs import PlannedRun, planned_runs
 from aggregation.reference_runs import import_files
 from aggregation.schedules import Schedules
-from aggregation.store import Generation, Store
+from aggregation.store import Generation, HeldGeneration, Store
 from aggregation.tables import read_table
 from aggregation.window_scores import Window, WindowScore, window_scores
 from sweeps.contracts import RunKey, Schedule
@@ -46,12 +46,12 @@ class Source:
     #: Where its dataset lies.
     store: Path
     schedules: Schedules = field(repr=False)
-    _opened: Generation = field(repr=False)
+    #: Later collections leave it alone until it is let go of.
+    held: HeldGeneration = field(repr=False)
 
     @property
     def generation(self) -> Generation:
-        """The generation that was opened; the present one where later collections have removed that."""
-        return self._opened if self._opened.path.exists() else current_generation(self.store)
+        return self.held.generation
 
     @property
     def has_plan(self) -> bool:
@@ -133,7 +133,9 @@ class Sources:
         self.close()
 
     def close(self) -> None:
-        """Remove temporary stores."""
+        """Let go of the datasets, and remove temporary stores."""
+        for source in self.sources:
+            source.held.let_go()
         if self._remove is not None:
             self._remove()
 
@@ -312,7 +314,7 @@ class _Opener:
 
     def source(self, path: Path, name: str) -> Source:
         kind, store = self._dataset(path, name)
-        return Source(name, path, kind, store, Schedules(self._config_dir), current_generation(store))
+        return Source(name, path, kind, store, Schedules(self._config_dir), held_generation(store))
 
     def _dataset(self, path: Path, name: str) -> tuple[str, Path]:
         """What a path is, and where its dataset lies."""
@@ -352,16 +354,16 @@ class _Opener:
         return self.temporary / name.replace("/", "_")
 
 
-def current_generation(store: Path) -> Generation:
+def held_generation(store: Path) -> HeldGeneration:
     """The published generation of a store that has one.
 
     Raises:
         LogError: it has none any more.
     """
-    generation = Store(store).current()
-    if generation is None:
+    held = Store(store).held()
+    if held is None:
         raise LogError(f"{store} holds no dataset any more; run `dreamsweep aggregate` on it again.")
-    return generation
+    return held
 
 
 def _is_writable(folder: Path) -> bool:

@@ -21,6 +21,7 @@ import fcntl
 import logging
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -66,6 +67,23 @@ class Generation:
     @property
     def state(self) -> Path:
         return self.path / "state.json"
+
+
+class HeldGeneration:
+    """A generation that no collection removes until this is let go of, or its process ends.
+
+    Args:
+        generation: Which one.
+        handle: An open file whose shared lock holds it; None where locks do not work.
+    """
+
+    def __init__(self, generation: Generation, handle: int | None) -> None:
+        self.generation = generation
+        self._close = weakref.finalize(self, os.close, handle) if handle is not None else None
+
+    def let_go(self) -> None:
+        if self._close is not None:
+            self._close()
 
 
 class Syncs:
@@ -142,6 +160,27 @@ class Store:
         link = self._collected / "current"
         return Generation(link.resolve()) if link.exists() else None
 
+    def held(self) -> HeldGeneration | None:
+        """The published generation, to be read for as long as it takes; None before the first collection."""
+        while (generation := self.current()) is not None:
+            try:
+                handle = os.open(generation.state, os.O_RDONLY)
+            except FileNotFoundError:
+                if generation.path.exists():
+                    return HeldGeneration(generation, None)
+                continue  # removed since the link was read
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                continue  # being removed
+            except OSError as error:
+                _log.debug("%s cannot be held against later collections: %s", generation.path, error)
+            if generation.state.exists():
+                return HeldGeneration(generation, handle)
+            os.close(handle)
+        return None
+
     def begin(self) -> Generation:
         """Make the folder of the next generation, invisible until it is published."""
         numbers = [int(path.name) for path in self._collected.iterdir() if path.name.isdigit()]
@@ -179,7 +218,7 @@ class Store:
         names = sorted(path.name for path in self._collected.iterdir() if path.name.isdigit())
         earlier = [name for name in names if name < generation.path.name]
         for name in earlier[: len(earlier) - _KEPT_GENERATIONS]:
-            shutil.rmtree(self._collected / name, ignore_errors=True)
+            _remove(Generation(self._collected / name))
 
 
 def link_or_copy(source: Path, target: Path) -> bool:
@@ -190,6 +229,24 @@ def link_or_copy(source: Path, target: Path) -> bool:
         shutil.copy2(source, target)
         return True
     return False
+
+
+def _remove(generation: Generation) -> None:
+    """Remove a generation, unless a reader holds it; a later collection then tries again."""
+    try:
+        handle = os.open(generation.state, os.O_RDWR)
+    except OSError:
+        shutil.rmtree(generation.path, ignore_errors=True)
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_held = False
+    except OSError as error:
+        # Where there are no locks, nothing can be held.
+        is_held = isinstance(error, BlockingIOError)
+    if not is_held:
+        shutil.rmtree(generation.path, ignore_errors=True)
+    os.close(handle)
 
 
 def _shown(path: Path) -> list[Path]:

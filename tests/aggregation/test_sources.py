@@ -230,3 +230,23 @@ def test_window_scores_are_means_of_episodes_and_are_remembered(tmp_path: Path) 
     for window in range(9):
         assert scores(window, 22)[0] is not None
     assert scores(10, 20) == [WindowScore(2.0, 2), None]
+
+
+def test_what_is_read_stays_until_it_was_read(tmp_path: Path) -> None:
+    """A sweep that is collected every minute does not take the dataset from under a long report."""
+    store, path = tmp_path / "store", write_foreign(tmp_path / "logs", log_text([(1, 1.0)]))
+    collect([tmp_path / "logs"], store)
+    with open_sources([store]) as sources:
+        for step in range(2, 7):
+            with path.open("ab") as log:
+                log.write(log_text([(step, 1.0)]))
+            collect([tmp_path / "logs"], store)
+        assert [each.steps.tolist() for _, each in sources.episodes()] == [[1]]
+        assert [bins.count.tolist() for _, bins in sources.bins()] == [[0, 1]]
+        assert sources.sources[0].generation.path.exists()
+
+    collect([tmp_path / "logs"], store)
+    with path.open("ab") as log:
+        log.write(log_text([(7, 1.0)]))
+    collect([tmp_path / "logs"], store)
+    assert sorted(each.name for each in (store / ".collected").iterdir() if each.name.isdigit()) == ["000006", "000007"]
