@@ -196,6 +196,7 @@ def _build_parser() -> argparse.ArgumentParser:
     report.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, DreamerV3 log folders, score files")
     for selector in ("suite", "task", "label"):
         report.add_argument(f"--{selector}", action="append", metavar="NAME", help=f"only this {selector}; repeatable")
+    report.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
     report.add_argument("--protocol", metavar="NAME", help="how scores become the table's numbers; each suite's own")
     report.add_argument("--config-dir", type=Path, help="your own config directory, whose suites count beside ours")
     report.add_argument("--out", type=Path, help="the file to write; report/index.html in the root by default")

@@ -34,6 +34,7 @@ def report(arguments: argparse.Namespace) -> int:
         suites=arguments.suite,
         tasks=arguments.task,
         labels=arguments.label,
+        suite=arguments.log_suite,
         config_dir=arguments.config_dir,
     ) as sources:
         written = report_of(
@@ -131,11 +132,10 @@ def _words(arguments: argparse.Namespace) -> list[str]:
     for name in ("suite", "task", "label"):
         for value in getattr(arguments, name) or ():
             words += [f"--{name}", value]
-    if arguments.protocol is not None:
-        words += ["--protocol", arguments.protocol]
-    if arguments.config_dir is not None:
-        words += ["--config-dir", str(arguments.config_dir)]
-    return words + (["--out", str(arguments.out)] if arguments.out is not None else [])
+    for name in ("log_suite", "protocol", "config_dir", "out"):
+        value = getattr(arguments, name)
+        words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
+    return words
 
 
 def _version() -> str:

@@ -6,7 +6,7 @@ import { counted, wholeText } from "./numbers.js";
 /** Signs tell the states apart without colours. */
 export const SIGNS = {
   finished: "●",
-  log: "●",
+  logged: "●",
   reference: "◆",
   running: "◐",
   planned: "○",

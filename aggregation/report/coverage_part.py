@@ -9,10 +9,10 @@ from aggregation.report.facts import RootFacts, RunFact
 from aggregation.sources import RunInfo
 
 #: In the order of the page, the complete ones first.
-STATES = ("finished", "log", "reference", "running", "planned", "paused", "cancelled", "failed")
+STATES = ("finished", "logged", "reference", "running", "planned", "paused", "cancelled", "failed")
 COMPLETE = STATES[:3]
 #: States of runs.parquet that are called otherwise on the page.
-_NAMES = {"unknown": "log"}
+_NAMES = {"unknown": "logged"}
 _SHOWN_CELLS = 3
 
 

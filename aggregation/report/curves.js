@@ -9,6 +9,9 @@ import { counted } from "./numbers.js";
 import { BANDS, CENTRES, lineOf } from "./series.js";
 import { SMOOTHINGS } from "./smoothing.js";
 
+const WIDE = 0.36;
+const NORMAL = 0.68;
+
 const titles = (options) => Object.fromEntries(Object.entries(options).map(([name, each]) => [name, each.title]));
 
 export function curvesSection(payload) {
@@ -31,27 +34,43 @@ export function curvesSection(payload) {
     caption.replaceChildren(
       `Line: ${CENTRES[choices.get("centre")]} over seeds` +
       (smoothing === "none" ? "" : `, smoothed: ${SMOOTHINGS[smoothing].title}`) +
-      `. Band: ${BANDS[band]}. Over ${axis.title}.` + (axis.note ? ` ${axis.note}` : ""));
+      `. Band: ${BANDS[band]}. Over ${axis.title}.` + (axis.note ? ` ${axis.note}` : "") + leftOut(payload, axis));
   };
   choices.onChange(describe);
   describe();
   return [tools, caption, blocks];
 }
 
+/** A sentence on labels that have curves, but no place on an axis. */
+function leftOut(payload, axis) {
+  const all = payload.curves.suites.flatMap((suite) => suite.panels).flatMap((panel) => panel.series);
+  const drawnLabels = new Set(all.filter((series) => series.x[axis.name]).map((series) => series.label));
+  const missing = [...new Set(all.map((series) => series.label))].filter((label) => !drawnLabels.has(label));
+  return missing.length === 0 ? "" : ` Without ${missing.map((label) => payload.labels[label].name).join(", ")}, of which this is not known.`;
+}
+
 function suiteBlock(suite, payload, choices) {
   const axisTitle = () => payload.curves.axes.find((axis) => axis.name === choices.get("axis")).title;
   const panels = [...(suite.aggregate ? [suite.aggregate] : []), ...suite.panels].map((panel, index) => {
-    const isWide = index === 0 && (suite.aggregate !== null || suite.panels.length === 1);
-    const chart = new LineChart({ title: panel.title, labels: payload.labels, ratio: isWide ? 0.36 : 0.68 });
+    const isFirst = index === 0 && (suite.aggregate !== null || suite.panels.length === 1);
+    const chart = new LineChart({ title: panel.title, labels: payload.labels, ratio: isFirst ? WIDE : NORMAL });
     const update = () => chart.show(
       panel.series.filter((series) => choices.isShown(series.label)).map((series) => lineOf(series, choices)).filter(Boolean),
       { xTitle: axisTitle(), yTitle: panel.unit });
     choices.onChange(update);
     update();
-    return element("figure", { class: isWide ? "panel wide" : "panel", "data-panel": panel.title },
-      element("figcaption", {}, element("h4", {}, breakable(panel.title)), panel.note ? element("p", {}, panel.note) : null,
-        element("button", { type: "button", class: "quiet save", onclick: () => savePicture(chart, panel.title) }, "SVG")),
+    const figure = element("figure", { class: isFirst ? "panel wide" : "panel", "data-panel": panel.title },
+      element("figcaption", {}, element("h4", {}, breakable(panel.title)), panel.note ? element("p", {}, panel.note) : null),
       chart.node);
+    const enlarge = element("button", { type: "button", class: "quiet", "aria-pressed": String(isFirst), "aria-label": `${panel.title} in full width`, onclick: () => {
+      const isWide = figure.classList.toggle("wide");
+      enlarge.setAttribute("aria-pressed", isWide);
+      chart.ratio = isWide ? WIDE : NORMAL;
+      chart.draw();
+    } }, "⤢");
+    figure.firstChild.append(element("span", { class: "actions" }, enlarge,
+      element("button", { type: "button", class: "quiet", "aria-label": `Save ${panel.title} as SVG`, onclick: () => savePicture(chart, panel.title) }, "SVG")));
+    return figure;
   });
   const name = payload.curves.suites.length > 1 ? element("h3", {}, suite.name) : null;
   return element("div", { class: "suite" }, name, suite.note ? element("p", { class: "note" }, suite.note) : null,

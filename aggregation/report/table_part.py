@@ -88,12 +88,14 @@ def table_part(judgement: Judgement, labels: Mapping[str, int]) -> dict[str, Any
         for task in found.tasks
     ]
     marks = [{"sign": _INCOMPLETE, "text": _incomplete_text(incomplete)}] if incomplete else []
-    headlines = [_headline(found, found.headlines, labels, _over(found))] if found.headlines else []
-    if found.shared_headlines:
+    # Of a single task the table tells all.
+    is_over_tasks = len(found.tasks) > 1 and bool(found.headlines)
+    headlines = [_headline(found, found.headlines, labels, _over(found))] if is_over_tasks else []
+    if is_over_tasks and found.shared_headlines:
         shared = counted(len(found.shared_tasks), "task")
         about = f"The same on the {shared} that all labels have."
         headlines.append(_headline(found, found.shared_headlines, labels, about))
-    if any(len(headline.tasks) < len(found.tasks) for headline in found.headlines):
+    if is_over_tasks and any(len(headline.tasks) < len(found.tasks) for headline in found.headlines):
         marks.append({"sign": _FEWER_TASKS, "text": "Over the tasks with data, which are not all."})
     if found.absent_tasks:
         absent = counted(len(found.absent_tasks), "task")

@@ -220,6 +220,31 @@ def test_choices_change_the_drawing(grid: dict[str, Any], opened: Opened) -> Non
     assert re.match(r"2(4|5)\d\.?\d*k gradient updates", chart.locator(".tip p").first.inner_text())
 
 
+def test_a_chart_takes_the_full_width(grid: dict[str, Any], opened: Opened) -> None:
+    """For a closer look, and back."""
+    tab = opened(grid)
+    chart = panel(tab, "dmc_walker_walk")
+    button = chart.get_by_label("dmc_walker_walk in full width")
+    small = chart.bounding_box()["width"]
+
+    chart.hover()
+    button.click()
+    assert chart.bounding_box()["width"] > 2 * small
+    assert button.get_attribute("aria-pressed") == "true"
+    button.click()
+    assert chart.bounding_box()["width"] == small
+
+
+def test_the_caption_tells_who_is_not_on_an_axis(opened: Opened, tmp_path: Path) -> None:
+    """A label without a ratio has no updates that could be known."""
+    logs = write_logs(tmp_path / "logs", tasks=["dmc_walker_walk"], labels=["dreamerv3_tr32", "ppo"])
+    tab = opened(payload_of([logs]))
+
+    choose(tab, "axis", "updates")
+    assert "Without ppo, of which this is not known." in tab.locator("#curves .caption").inner_text()
+    assert panel(tab, "dmc_walker_walk").locator(".stage path.curve").count() == 1
+
+
 def test_dragging_zooms_and_a_double_click_resets(grid: dict[str, Any], opened: Opened) -> None:
     """A flat drag takes a stretch of the axis, in this chart alone."""
     tab = opened(grid)

@@ -154,9 +154,9 @@ def test_states_come_from_the_journal_where_there_is_one(tmp_path: Path) -> None
     facts = RootFacts(runs={f"{name}/{seed}": RunFact(state="failed", cause="it broke") for seed in range(2)})
 
     bare, told = payload_of([logs]), payload_of([logs], {str(logs): facts})
-    assert bare["progress"]["counts"] == [{"state": "log", "count": 4}]
+    assert bare["progress"]["counts"] == [{"state": "logged", "count": 4}]
     assert bare["coverage"]["reasons"] == []
-    assert told["progress"]["counts"] == [{"state": "log", "count": 2}, {"state": "failed", "count": 2}]
+    assert told["progress"]["counts"] == [{"state": "logged", "count": 2}, {"state": "failed", "count": 2}]
     assert told["coverage"]["reasons"] == [
         {"state": "failed", "cause": "it broke", "runs": 2, "where": "dmc_walker_walk × a"}
     ]
