@@ -85,7 +85,7 @@ class FaultSpool:
                 if count >= _WRITTEN_AT_ONCE:
                     writer.write_table(pa.concat_tables(pieces))
                     pieces, count = [], 0
-            writer.write_table(pa.concat_tables([FAULTS.empty_table(), *pieces]))
+            writer.write_table(pa.concat_tables([table([], FAULTS), *pieces]))
 
     def _merged(self, earlier: Iterator[tuple[Place, pa.Table]], alive: Collection[Place]) -> Iterator[pa.Table]:
         """What is there of each log, the new lines behind the earlier ones."""

@@ -40,8 +40,9 @@ class PartFile:
         self._writer = pq.ParquetWriter(
             self._sink,
             dataset.schema,
-            compression="zstd",
-            compression_level=1,
+            # Columns of few values are run lengths already; each compressor costs more than it would save there.
+            compression={name: "NONE" if name in dataset.repeated else "ZSTD" for name in dataset.schema.names},
+            compression_level={name: 1 for name in dataset.schema.names if name not in dataset.repeated},
             use_dictionary=dataset.repeated,
             write_statistics=dataset.sought,
             column_encoding=dataset.encodings,

@@ -263,6 +263,20 @@ def test_reader_that_opens_files_of_two_generations_finds_no_stretch_twice(
     assert sorted(itertools.chain(*versions[-1].values())) == [0, 5, 12, 14]
 
 
+def test_collecting_does_not_import_pandas(tmp_path: Path) -> None:
+    """Importing it takes longer than most collections, and Arrow does so in many a harmless call."""
+    write_foreign(tmp_path / "logs", line(1) + b"garbage\n").with_name(METRICS).write_bytes(
+        metrics_text([(1, 2)], with_lengths=True)
+    )
+    program = (
+        "import sys; from pathlib import Path; from aggregation.collect import collect;"
+        f"top = Path({str(tmp_path)!r}); log = next(top.rglob('scores.jsonl'));"
+        "collect([top / 'logs'], top, metrics='.*'); log.open('ab').write(log.read_bytes());"
+        "collect([top / 'logs'], top); sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], check=True)
+
+
 def test_runs_that_went_away_leave_the_dataset(tmp_path: Path) -> None:
     """The dataset holds what the folders hold."""
     write_foreign(tmp_path / "logs", line(1), seed=0)
