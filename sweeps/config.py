@@ -113,8 +113,15 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
 
 
 def group_names(group: str, config_dir: Path | None = None) -> list[str]:
-    """The names of a group of the config tree, and of a user's own directory, such as every suite."""
-    return _stems([conf_dir()] if config_dir is None else [conf_dir(), config_dir], group)
+    """The names of a group of the config tree, and of a user's own directory, such as every suite.
+
+    Raises:
+        ConfigError: the user's directory is not there.
+    """
+    if config_dir is None:
+        return _stems([conf_dir()], group)
+    _check_dir(config_dir)
+    return _stems([conf_dir(), config_dir], group)
 
 
 def read_group(group: str, name: str, config_dir: Path | None = None) -> dict[str, Any]:
@@ -169,11 +176,7 @@ class _Composer:
         self._raw_methods: dict[str, Any] = {}
         self._first: tuple[str, str] | None = None
         if config_dir is not None:
-            if not config_dir.is_dir():
-                raise ConfigError(
-                    f"--config-dir {str(config_dir)!r} is not a folder; expected one that holds suite/, method/, "
-                    f"trainer/, cluster/, storage/ or experiment/."
-                )
+            _check_dir(config_dir)
             self._dirs.append(config_dir)
             self._search = [f"hydra.searchpath=['file://{config_dir.resolve()}']"]
 
@@ -269,6 +272,14 @@ class _Composer:
                     return UnknownNameError("key", name, allowed, where=where)
         cause = str(error.__cause__ or error).strip()
         return ConfigError(f"The configuration does not compose: {cause}")
+
+
+def _check_dir(config_dir: Path) -> None:
+    if not config_dir.is_dir():
+        raise ConfigError(
+            f"--config-dir {str(config_dir)!r} is not a folder; expected one that holds suite/, method/, trainer/, "
+            f"cluster/, storage/, experiment/, protocol/ or normaliser/."
+        )
 
 
 def _stems(folders: Sequence[Path], group: str) -> list[str]:

@@ -161,11 +161,14 @@ def test_many_labels_go_below_each_other_in_a_narrow_terminal(tmp_path: Path) ->
     assert shown.count("atari_pong") >= 3
 
 
-def test_a_published_file_gives_the_known_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_published_file_gives_the_known_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Atari100k by DreamerV3: mean 124.7 % and median 49.4 % of human, with Up N Down marked as 1 of 5 seeds."""
     if not SHARED.exists():
         pytest.skip("the published score files are not here")
-    out = said(capsys, "table", str(SHARED / "atari100k-dreamerv3.json.gz"), "--protocol", "atari100k")[1]
+    file = str(SHARED / "atari100k-dreamerv3.json.gz")
+    out = said(capsys, "table", file, "--protocol", "atari100k")[1]
+    said(capsys, "import", file, "--store", str(tmp_path))
+    assert said(capsys, "table", str(tmp_path), "--protocol", "atari100k")[1] == out
 
     assert "Mean (%)                124.7* [118.9, 130.5] 26/26" in out
     assert "Median (%)               49.4* [40.8, 54.1]   26/26" in out

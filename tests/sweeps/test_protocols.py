@@ -112,6 +112,14 @@ def test_unknown_names_list_the_known_ones() -> None:
         read_normaliser("atari")
 
 
+def test_a_config_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """It would otherwise look as if the protocol in it did not exist."""
+    with pytest.raises(
+        ConfigError, match=r"--config-dir '.*absent' is not a folder; expected one that holds .*protocol/"
+    ):
+        read_protocol("atari100k", tmp_path / "absent")
+
+
 @pytest.mark.parametrize("text", ["a: 1", "a: [1]", "a: [1, x]", "a: [1, 1]"])
 def test_a_normaliser_needs_two_different_scores_of_each_task(tmp_path: Path, text: str) -> None:
     """A span of no length would divide by zero."""
