@@ -4,7 +4,9 @@ Per task: Welch's t-test on the scores of the runs, which keeps its level with f
 its rivals (Colas, Sigaud and Oudeyer, "A Hitchhiker's Guide to Statistical Comparisons of Reinforcement Learning
 Algorithms", 2019), with p-values corrected by Holm's method ("A Simple Sequentially Rejective Multiple Test
 Procedure", 1979): the probability of any false finding among the tasks stays below alpha, however they depend on each
-other.
+other. With unequal numbers of runs Welch's test fails far out in the tail, where corrected tests are decided (two runs
+that happen to lie close look certain beside ten): there the larger of its standard error and Student's counts, with no
+more degrees of freedom than two sides like the smaller one would have.
 
 Over all tasks: the probability that a run of A beats one of B, tested by permuting the runs within each task. That
 needs no assumption on the scores, and works with a single run per task.
@@ -164,7 +166,7 @@ def improvement_p(pairs: Sequence[tuple[Floats, Floats]], *, reps: int, generato
 
 
 def welch_p(a: Floats, b: Floats) -> float | None:
-    """The two-sided p-value of Welch's t-test; None where a side has less than two runs.
+    """The two-sided p-value of Welch's t-test, or one above it; None where a side has less than two runs.
 
     Runs without any spread on either side have no t; their p-value is that of the permutation test.
     """
@@ -251,13 +253,20 @@ def _verdict(p: float | None, difference: float, alpha: float) -> Verdict:
 
 
 def _standard_error(a: Floats, b: Floats) -> tuple[float, float]:
-    """Of the difference of means, with Welch's degrees of freedom; both sides have two runs or more."""
-    parts = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
+    """Of the difference of means, with its degrees of freedom; both sides have two runs or more.
+
+    Welch's where both have equally many; else on the safe side of it.
+    """
+    variances = float(a.var(ddof=1)), float(b.var(ddof=1))
+    parts = variances[0] / len(a), variances[1] / len(b)
     total = sum(parts)
+    most = 2.0 * (min(len(a), len(b)) - 1)
     if total == 0:
-        return 0.0, float(len(a) + len(b) - 2)
+        return 0.0, most
     freedom = total**2 / (parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1))
-    return math.sqrt(total), freedom
+    pooled = ((len(a) - 1) * variances[0] + (len(b) - 1) * variances[1]) / (len(a) + len(b) - 2)
+    student = pooled * (1 / len(a) + 1 / len(b))
+    return math.sqrt(max(total, student)), min(freedom, most)
 
 
 def _change(pairs: Sequence[tuple[Floats, Floats]], improvement: float) -> float | None:

@@ -7,7 +7,6 @@ more slowly (its scores stretched over the steps). A label is two of the seeds o
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,8 @@ def main() -> None:
     arguments = parser.parse_args()
     files = sorted(arguments.scores.glob("*-dreamerv3.json.gz"))
     if not files:
-        sys.exit(f"{arguments.scores} holds no *-dreamerv3.json.gz; name a folder of score files with --scores.")
+        print(f"{arguments.scores} holds no *-dreamerv3.json.gz; name a folder of score files with --scores.")
+        return
     columns = " | ".join(f"at {part:.0%}" for part in PARTS)
     print(f"runs told from the others, in percent; * where the label as a whole is\n| | slower | {columns} |")
     print("|---|---|" + "---|" * len(PARTS))

@@ -1,16 +1,15 @@
-"""False alarms and power of `nightly`, simulated from the spread of real seeds.
+"""False alarms of `compare`, and false alarms and power of `nightly`, simulated from the spread of real seeds.
 
 Nights follow each other as they do in a nightly: each is judged beside the last ones, suspicious cells are run again
 with fresh seeds, and a confirmed night does not join the history. Scores have the means and the spreads of the seeds of
 Atari100k's published DreamerV3 runs; their shape is that of all those seeds together, or heavy-tailed.
 
-    python -m benchmarks power --nights 2000
+    python -m benchmarks power --nights 3000
 """
 
 import argparse
 import gzip
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aggregation.comparison import TaskScores, compare
 from aggregation.regression import Cell, Floats, Rule, judge
 
 SCORES = Path("../shared/data/score_files/atari100k-dreamerv3.json.gz")
@@ -45,14 +45,16 @@ class Spread:
 def main() -> None:
     """Print false alarms and the share of drops that are confirmed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nights", type=int, default=2000, help="judged for each figure")
+    parser.add_argument("--nights", type=int, default=200, help="judged for each figure")
     parser.add_argument("--scores", type=Path, default=SCORES, help="a score file with several seeds per task")
     parser.add_argument("--history", type=int, default=20, help="nights that are looked back on")
     parser.add_argument("--confirm", type=int, nargs="*", default=[0, 3], help="fresh seeds of the second stage")
     arguments = parser.parse_args()
     if not arguments.scores.exists():
-        sys.exit(f"{arguments.scores} does not exist; name a published score file with --scores.")
+        print(f"{arguments.scores} does not exist; name a published score file with --scores.")
+        return
     spread = read_spread(arguments.scores)
+    compare_equals(spread, arguments.nights // 4)
     print(f"{arguments.nights:,} nights each, {arguments.history} nights of history, drops of all tasks at once")
     print("| tasks × seeds | fresh seeds | scores | suspicious, % | false alarms, % | extra runs, % |", end="")
     print("".join(f" drop {drop:.0%} confirmed, % |" for drop in DROPS), "smallest drop told, % |")
@@ -71,6 +73,30 @@ def main() -> None:
                     f"| {quiet.smallest:.0f} |",
                     flush=True,
                 )
+
+
+def compare_equals(spread: Spread, count: int) -> None:
+    """Print how often `compare` finds a difference between two sides that are drawn alike."""
+    print(f"{count:,} comparisons of equals over {len(spread.mean)} tasks, at 5 %")
+    print("| runs of A and B | scores | any task, % | all tasks, % |\n|---|---|---|---|")
+    generator = np.random.default_rng(0)
+    for a, b in ((2, 2), (3, 3), (5, 5), (2, 10)):
+        for shape in ("seeds", "heavy tails"):
+            lone = whole = 0
+            for _ in range(count):
+                tasks = [
+                    TaskScores(
+                        suite="",
+                        task=str(task),
+                        a=spread.drawn(task, a, shape, 0.0, generator),
+                        b=spread.drawn(task, b, shape, 0.0, generator),
+                    )
+                    for task in range(len(spread.mean))
+                ]
+                found = compare(tasks, reps=1000, generator=generator)
+                lone += any(task.verdict != "no difference seen" for task in found.tasks)
+                whole += found.verdict != "no difference seen"
+            print(f"| {a} and {b} | {shape} | {100 * lone / count:.1f} | {100 * whole / count:.1f} |", flush=True)
 
 
 class Simulation:

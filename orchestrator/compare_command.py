@@ -55,6 +55,7 @@ def _compared(arguments: argparse.Namespace) -> list[tuple[Evaluation, Pair, Com
             tasks=arguments.task,
             suite=arguments.log_suite,
             config_dir=arguments.config_dir,
+            brings_up_to_date=True,
             progress=progress.update,
         )
     with sources:

@@ -209,6 +209,8 @@ class _Nightly:
         history = read_history(self._root.history)
         keys = {spec.key for spec in self._planned}
         tonight = [run for run in history if run.night == self._night.number]
+        if any(run.verdict == "suspicious" for run in tonight):
+            return False  # the fresh seeds that were to tell have failed
         return {(run.suite, run.task, run.label, run.seed) for run in tonight} >= {
             (key.suite, key.task, key.label, key.seed) for key in keys
         } and all(self._folder.run_dir(key).done.exists() for key in keys)

@@ -32,6 +32,17 @@ def test_welch_is_what_others_compute() -> None:
     assert welch_p(b, a) == welch_p(a, b)
 
 
+def test_two_runs_that_lie_close_are_not_certain_beside_ten() -> None:
+    """Welch's test finds something in half of all comparisons of equals over 24 tasks with two runs and ten."""
+    source = generator()
+    found = [
+        min(holm([welch_p(source.normal(0, 1, 2), source.normal(0, 1, 10)) for _ in range(24)]), key=lambda p: p or 0)
+        for _ in range(150)
+    ]
+
+    assert sum((p or 0) <= 0.05 for p in found) < 16
+
+
 def test_runs_without_spread_have_no_t() -> None:
     """Two against two that never vary are still only one of six choices, to either side."""
     assert welch_p(np.array([1.0, 1.0]), np.array([2.0, 2.0])) == pytest.approx(2 / 6)
