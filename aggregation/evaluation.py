@@ -364,7 +364,7 @@ def _planned_seeds(runs: Sequence[RunInfo]) -> dict[tuple[str, str] | str, tuple
     """
     found: dict[tuple[str, str] | str, set[int]] = {}
     for run in runs:
-        if run.source.has_plan:
+        if run.source.has_plan and run.state != "reference":
             found.setdefault((run.key.task, run.label), set()).add(run.key.seed)
             found.setdefault(run.label, set())
         else:

@@ -8,7 +8,9 @@ import pytest
 from log_builders import log_text, write_launched
 from test_sources import plan, write_score_file
 
+from aggregation.collect import collect
 from aggregation.evaluation import Evaluation, Missing, evaluate, mean_interval
+from aggregation.reference_runs import import_files
 from aggregation.sources import open_sources
 from aggregation.statistics import Interval
 from sweeps.errors import ConfigError, LogError, UnknownNameError
@@ -64,16 +66,20 @@ def test_a_seed_of_other_tasks_is_expected_of_every_task(tmp_path: Path) -> None
 
 
 def test_a_plan_tells_which_seeds_are_to_come(tmp_path: Path) -> None:
-    """Planned runs count as planned seeds, and no others do."""
+    """Planned runs count as planned seeds, and no others do; runs imported beside them have no plan."""
     write_launched(tmp_path, log_text([(15, 1.0)]), label="dreamerv3_tr512")
     plan(tmp_path, 0, 1)
+    collect([tmp_path], tmp_path)
+    published = [run("dmc_walker_walk", 0, [1.0]), run("dmc_cheetah_run", 1, [1.0])]
+    import_files([write_score_file(tmp_path / "dmc_proprio-published.json.gz", published)], tmp_path, label="published")
     with open_sources([tmp_path]) as sources:
         found = evaluate(sources, WINDOW)
 
+    assert found.cells["dmc_walker_walk", "published"].seeds == (0, 1)
     cell = found.cells["dmc_walker_walk", "dreamerv3_tr512"]
     assert (cell.seeds, cell.with_data) == ((0, 1), 1)
     assert cell.missing == (Missing(seed=1, state="planned", last_step=None),)
-    assert len(found.absent_tasks) == 17
+    assert len(found.absent_tasks) == 16
 
 
 def test_the_interval_of_a_cell_is_students() -> None:
