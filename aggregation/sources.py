@@ -115,7 +115,6 @@ class Sources:
         runs: Sequence[RunInfo],
         *,
         temporary: Path | None = None,
-        binning: Progress | None = None,
     ) -> None:
         #: In the order given.
         self.sources = tuple(sources)
@@ -123,7 +122,8 @@ class Sources:
         self.runs = tuple(runs)
         self._folder = temporary
         self._remove = weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True) if temporary else None
-        self._binning = binning
+        #: Told the partitions that were binned and those to bin, of one dataset, when bins are asked for.
+        self.binning: Progress | None = None
         self._caches: dict[str, BinCache] = {}
 
     def __enter__(self) -> Self:
@@ -216,10 +216,10 @@ class Sources:
         if source.name not in self._caches:
             cache = BinCache(source.generation)
             try:
-                cache.update(self._binning)
+                cache.update(self.binning)
             except OSError:
                 cache = BinCache(source.generation, self._temporary() / "bins" / source.name.replace("/", "_"))
-                cache.update(self._binning)
+                cache.update(self.binning)
             self._caches[source.name] = cache
         return self._caches[source.name]
 
@@ -243,7 +243,6 @@ def open_sources(
     config_dir: Path | None = None,
     brings_up_to_date: bool = False,
     progress: Progress | None = None,
-    binning: Progress | None = None,
 ) -> Sources:
     """Open sweep roots, stores, folders of DreamerV3 logs, score files and folders of score files, in any mix.
 
@@ -258,7 +257,6 @@ def open_sources(
         brings_up_to_date: First collect what the runs of sweep roots have logged since; else their datasets are taken
             as they are.
         progress: Called now and then with the bytes read and the bytes to read of one folder.
-        binning: Called now and then with the partitions binned and to bin of one dataset, when bins are asked for.
 
     Raises:
         LogError: a path is missing, or holds neither a dataset nor logs nor score files.
@@ -283,7 +281,7 @@ def open_sources(
         runs = _ordered(_shown([run for source in sources for run in _runs(source)]))
         runs = _selected(runs, {"suite": suites, "task": tasks, "label": labels})
         undo.pop_all()
-    return Sources(sources, runs, temporary=opener.temporary, binning=binning)
+    return Sources(sources, runs, temporary=opener.temporary)
 
 
 class _Opener:

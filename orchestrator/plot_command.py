@@ -29,7 +29,8 @@ def plot(arguments: argparse.Namespace) -> int:
             brings_up_to_date=True,
             progress=progress.update,
         )
-    with sources:
+    with sources, ProgressBar("drawing", is_bytes=False) as progress:
+        sources.binning = progress.update
         pictures = _pictures(arguments, sources, view)
     if arguments.json:
         print(json.dumps({"pictures": [picture.to_json() for picture in pictures]}))

@@ -12,31 +12,34 @@ from pathlib import Path
 
 from rich.console import Console
 
-from aggregation.collect import collect
 from aggregation.report.facts import RootFacts
 from aggregation.report.payload import Circumstances
 from aggregation.report.report import Report, write_report
 from aggregation.sources import Sources, open_sources
 from orchestrator import clock
 from orchestrator.consoles import console_for
+from orchestrator.progress_bar import ProgressBar
 from orchestrator.root_facts import root_facts
-from sweeps.errors import ConfigError, DreamsweepError, LogError
+from sweeps.errors import ConfigError, DreamsweepError
 from sweeps.layout import SweepRoot
 
 
 def report(arguments: argparse.Namespace) -> int:
     """Write the report of what was given."""
     paths = [path.expanduser().absolute() for path in arguments.paths]
-    for path in paths:
-        _bring_up_to_date(SweepRoot(path))
-    with open_sources(
-        paths,
-        suites=arguments.suite,
-        tasks=arguments.task,
-        labels=arguments.label,
-        suite=arguments.log_suite,
-        config_dir=arguments.config_dir,
-    ) as sources:
+    with ProgressBar("reading", is_bytes=True) as progress:
+        sources = open_sources(
+            paths,
+            suites=arguments.suite,
+            tasks=arguments.task,
+            labels=arguments.label,
+            suite=arguments.log_suite,
+            config_dir=arguments.config_dir,
+            brings_up_to_date=True,
+            progress=progress.update,
+        )
+    with sources, ProgressBar("writing", is_bytes=False) as progress:
+        sources.binning = progress.update
         written = report_of(
             sources,
             _place(paths, arguments.out),
@@ -93,13 +96,6 @@ def print_report(console: Console, written: Report) -> None:
 def _circumstances(facts: Mapping[str, RootFacts], words: Sequence[str]) -> Circumstances:
     at = datetime.datetime.fromtimestamp(clock.now(), tz=datetime.UTC)
     return Circumstances(at=at, version=_version(), words=words, facts=facts)
-
-
-def _bring_up_to_date(root: SweepRoot) -> None:
-    """Collect what a root's runs have logged since; one that cannot be written is shown as it was collected."""
-    if root.journal.exists():
-        with contextlib.suppress(LogError):
-            collect([root.path], root.path)
 
 
 def _facts(sources: Sources) -> dict[str, RootFacts]:
