@@ -3,10 +3,12 @@
     python benchmarks/aggregation.py --runs 300 --lines 100000 --plot-py ~/dreamerv3/plot.py
 
 Each contender runs in a process of its own; the page cache is warm for all. Without --plot-py that row is left out.
+Two rows are bounds: what it costs to read the numbers alone, and to write them alone.
 CPU time tells the contenders apart on a machine that others use too.
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -21,6 +23,9 @@ import numpy as np
 
 _BINS = 30
 _SEEDS = 5
+_GROUP_ROWS = 1 << 18
+#: Contenders that go over the whole input.
+_WHOLE = ("plot_py", "duckdb_read", "duckdb", "aggregate")
 
 
 def main() -> None:
@@ -45,7 +50,7 @@ def _compare(top: Path, options: argparse.Namespace) -> None:
     for path in (top / "logs").rglob("scores.jsonl"):
         path.read_bytes()
     rows = {}
-    contenders = ["duckdb", "aggregate", "export", "again"]
+    contenders = ["duckdb_read", "arrow_write", "duckdb", "aggregate", "export", "again"]
     if options.plot_py:
         contenders.insert(0, "plot_py")
     for name in contenders:
@@ -58,6 +63,8 @@ def _compare(top: Path, options: argparse.Namespace) -> None:
     print(f"{'':34} {'seconds':>8} {'CPU s':>8} {'MB/s':>7} {'peak MB':>8}")
     names = {
         "plot_py": "plot.py load and bin",
+        "duckdb_read": "DuckDB reading alone",
+        "arrow_write": "Arrow writing step and score alone",
         "duckdb": "DuckDB COPY to Parquet",
         "aggregate": "dreamsweep aggregate",
         "export": f"dreamsweep export, {_BINS} bins",
@@ -66,7 +73,7 @@ def _compare(top: Path, options: argparse.Namespace) -> None:
         "many": f"nothing new, {options.folders:,} folders",
     }
     for name, row in rows.items():
-        rate = f"{size / 1e6 / row['seconds']:7.0f}" if name in ("plot_py", "duckdb", "aggregate") else f"{'':7}"
+        rate = f"{size / 1e6 / row['seconds']:7.0f}" if name in _WHOLE else f"{'':7}"
         print(f"{names[name]:34} {row['seconds']:8.2f} {row['cpu_s']:8.2f} {rate} {row['peak_mb']:8.0f}")
     for unit, what in (("seconds", "time"), ("cpu_s", "CPU time")):
         ours = rows["aggregate"][unit]
@@ -104,6 +111,10 @@ def _contender(name: str, top: Path, plot_py: Path | None) -> Callable[[], objec
         return _plot_py(plot_py, top / "logs")
     if name == "duckdb":
         return lambda: _duckdb(top)
+    if name == "duckdb_read":
+        return lambda: _duckdb_read(top)
+    if name == "arrow_write":
+        return _arrow_write(top)
     from aggregation.binning import View
     from aggregation.collect import collect
     from aggregation.score_files import export
@@ -115,15 +126,54 @@ def _contender(name: str, top: Path, plot_py: Path | None) -> Callable[[], objec
     return lambda: collect([top / "logs"], top / "store")
 
 
+def _scores(top: Path) -> str:
+    """The logs as DuckDB reads them."""
+    columns = "{step: 'BIGINT', 'episode/score': 'DOUBLE'}"
+    files = f"'{top}/logs/*/*/*/scores.jsonl'"
+    return f"read_json({files}, format='newline_delimited', columns={columns}, filename=true)"
+
+
 def _duckdb(top: Path) -> None:
     import duckdb
 
-    files = f"'{top}/logs/*/*/*/scores.jsonl'"
-    columns = "{step: 'BIGINT', 'episode/score': 'DOUBLE'}"
-    duckdb.connect().execute(
-        f"COPY (SELECT * FROM read_json({files}, format='newline_delimited', columns={columns}, filename=true)) "
-        f"TO '{top}/duckdb.parquet' (FORMAT parquet, COMPRESSION zstd)"
-    )
+    to = f"TO '{top}/duckdb.parquet' (FORMAT parquet, COMPRESSION zstd)"
+    duckdb.connect().execute(f"COPY (SELECT * FROM {_scores(top)}) {to}")
+
+
+def _duckdb_read(top: Path) -> None:
+    """The least that reading costs there: both numbers of each line, and nothing kept."""
+    import duckdb
+
+    duckdb.connect().execute(f'SELECT max(step), max("episode/score") FROM {_scores(top)}').fetchall()
+
+
+def _arrow_write(top: Path) -> Callable[[], object]:
+    """The least that writing costs: two columns, one thread, encoded as in the dataset."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from aggregation.schema import SCORE_ROWS
+
+    one = next((top / "logs").rglob("scores.jsonl")).read_text().splitlines()
+    rows = [json.loads(line) for line in itertools.islice(itertools.cycle(one), _GROUP_ROWS)]
+    values = {"step": [row["step"] for row in rows], "score": [row["episode/score"] for row in rows]}
+    table = pa.table(values)
+    lines = sum(path.read_bytes().count(b"\n") for path in (top / "logs").rglob("scores.jsonl"))
+
+    def work() -> None:
+        encodings = {name: SCORE_ROWS.encodings[name] for name in values}
+        with pq.ParquetWriter(
+            top / "arrow.parquet",
+            table.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            column_encoding=encodings,
+        ) as writer:
+            for first in range(0, lines, _GROUP_ROWS):
+                writer.write_table(table.slice(0, min(_GROUP_ROWS, lines - first)))
+
+    return work
 
 
 def _plot_py(path: Path, logs: Path) -> Callable[[], object]:
