@@ -196,8 +196,7 @@ def _notes(evaluation: Evaluation) -> list[str]:
         )
     if evaluation.absent_tasks:
         known = len(evaluation.absent_tasks) + len(evaluation.tasks)
-        were = "was" if len(evaluation.tasks) == 1 else "were"
-        notes.append(f"{counted(len(evaluation.tasks), 'task')} of the suite's {known} {were} run.")
+        notes.append(f"Shown: {counted(len(evaluation.tasks), 'task')} of the suite's {known}.")
     return notes
 
 

@@ -48,7 +48,7 @@ def test_a_piped_table_is_plain_text(scores: Path, capsys: pytest.CaptureFixture
         "the range when any one task is left out.",
         "* Incomplete: 1 cell of 2, 1 of 3 seeds.",
         "* atari_pong, two: 0 of 1 seed; 1 ended before the window.",
-        "1 task of the suite's 26 was run.",
+        "Shown: 1 task of the suite's 26.",
     ]
 
 
