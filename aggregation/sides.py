@@ -4,9 +4,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from aggregation.comparison import TaskScores
 from aggregation.evaluation import Evaluation
 from aggregation.sources import RunInfo, Sources
+from aggregation.statistics import Interval, difference_intervals
 from sweeps.errors import ConfigError, UnknownNameError
 
 
@@ -87,6 +90,26 @@ def task_scores(evaluation: Evaluation, pair: Pair) -> list[TaskScores]:
         for task in evaluation.tasks
         if evaluation.cells[task, pair.a].with_data or evaluation.cells[task, pair.b].with_data
     ]
+
+
+def headline_differences(evaluation: Evaluation, pair: Pair, generator: np.random.Generator) -> dict[str, Interval]:
+    """How much higher the protocol's aggregates of A are, as they are shown, over the tasks that both have.
+
+    Args:
+        evaluation: Of their suite. Where its tasks share no scale, nothing is aggregated.
+        pair: The two labels.
+        generator: The same state gives the same intervals.
+    """
+    labels = pair.a, pair.b
+    tasks = [task for task in evaluation.tasks if all(evaluation.cells[task, label].with_data for label in labels)]
+    if not tasks or not evaluation.is_aggregated:
+        return {}
+    a, b = ([evaluation.normalised(task, label) for task in tasks] for label in labels)
+    found = difference_intervals(a, b, evaluation.protocol.aggregate, generator=generator)
+    factor = evaluation.scale.factor
+    return {
+        metric: Interval(factor * each.point, factor * each.low, factor * each.high) for metric, each in found.items()
+    }
 
 
 def _labels(sources: Sources, path: Path, suite: str, wanted: Collection[str] | None = None) -> dict[str, str]:

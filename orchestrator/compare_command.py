@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from rich.table import Table
 from aggregation.comparison import Comparison, TaskComparison, compare
 from aggregation.evaluation import Evaluation, evaluate
 from aggregation.score_table import number
-from aggregation.sides import Pair, pairs, task_scores
+from aggregation.sides import Pair, headline_differences, pairs, task_scores
 from aggregation.sources import open_sources
 from orchestrator.consoles import console_for
 from orchestrator.progress_bar import ProgressBar
@@ -143,7 +144,15 @@ def _summary(evaluation: Evaluation, pair: Pair, found: Comparison) -> list[str]
                 )
                 text = f"{side} {value} {escape(f'[{low}, {high}]')}, {counted(len(headline.tasks), 'task')}"
                 by_metric.setdefault(headline.metric, []).append(text)
-    lines += [f"{metric}, {evaluation.scale.name}: {'; '.join(sides)}" for metric, sides in by_metric.items()]
+    differences = headline_differences(evaluation, pair, np.random.default_rng(0))
+    for metric, sides in by_metric.items():
+        if metric in differences:
+            each = differences[metric]
+            text = f"A - B {each.point:+,.1f} {escape(f'[{each.low:+,.1f}, {each.high:+,.1f}]')}"
+            sides.append(
+                text + (f" over {counted(found.compared, 'task')}" if found.compared < len(found.tasks) else "")
+            )
+        lines.append(f"{metric}, {evaluation.scale.name}: {'; '.join(sides)}")
     lines += _missing(found)
     if found.improvement is None:
         return [*lines, "Nothing to compare: no task has runs with data on both sides."]
@@ -195,5 +204,9 @@ def _to_json(evaluation: Evaluation, pair: Pair, found: Comparison) -> dict[str,
             for headline in evaluation.headlines
             if headline.label in (pair.a, pair.b)
         ],
+        "differences": {
+            metric: asdict(each)
+            for metric, each in headline_differences(evaluation, pair, np.random.default_rng(0)).items()
+        },
         **found.to_json(),
     }

@@ -8,19 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from aggregation.aggregates import iqm, mean, median, optimality_gap
 from aggregation.statistics import (
     METRICS,
     Floats,
     Interval,
     LeaveOneOut,
     curve_intervals,
+    difference_intervals,
     improvement_interval,
     intervals,
-    iqm,
     leave_one_task_out,
-    mean,
-    median,
-    optimality_gap,
     performance_profile,
     point,
     probability_of_improvement,
@@ -176,6 +174,18 @@ def test_comparing_a_label_with_itself_is_a_toss_up() -> None:
     assert same.point == 0.5
     assert same.low < 0.5 < same.high
     assert (better.point, better.low, better.high) == (1, pytest.approx(1), pytest.approx(1))
+
+
+def test_the_interval_of_a_difference_is_wider_than_either_side() -> None:
+    """Two sides of two runs at 0 and 1 differ by -1 to 1, in 1, 4, 6, 4 and 1 of 16 draws; tasks may be others."""
+    sides = [np.array([0.0, 1.0])], [np.array([0.0, 1.0])]
+    found = difference_intervals(*sides, ["mean"], reps=4000, confidence=0.8, generator=generator())
+    narrow = difference_intervals(*sides, ["mean"], reps=4000, confidence=0.3, generator=generator())
+    other = difference_intervals(SCORES, SCORES[:1], ["mean", "iqm"], reps=100, generator=generator())
+
+    assert found == {"mean": Interval(0.0, -0.5, 0.5)}
+    assert narrow == {"mean": Interval(0.0, 0.0, 0.0)}
+    assert other["mean"].point == pytest.approx(3.0 - 1.0)
 
 
 matrices = arrays.arrays(

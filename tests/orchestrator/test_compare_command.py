@@ -104,6 +104,15 @@ def test_what_cannot_be_paired_is_a_sentence(tmp_path: Path, capsys: pytest.Capt
     assert (code, "expected a probability" in err) == (1, True)
 
 
+def test_one_task_has_a_scale_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that its aggregate is told, with the difference and its interval."""
+    a, b = score_file(tmp_path, "new", {"frog": scores(100)}), score_file(tmp_path, "old", {"frog": scores(60)})
+    difference = compared(capsys, a, b)["differences"]["mean"]
+
+    assert difference["point"] == pytest.approx(40)
+    assert 30 < difference["low"] < 40 < difference["high"] < 50
+
+
 def test_the_only_label_of_each_side_is_a_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Such as a fork and what was published."""
     a = score_file(tmp_path, "fork", {"frog": scores(100)}, method="fork")
