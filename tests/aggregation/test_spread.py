@@ -25,7 +25,7 @@ def grow(root: Path, step: int) -> None:
         before = path.read_bytes() if path.exists() else b""
         write_foreign(root / "runs", before + content, label="theirs", seed=seed)
         with path.with_name(METRICS).open("ab") as file:
-            file.write(metrics_text([(step, seed)]))
+            file.write(metrics_text([(step, seed)], with_lengths=True))
 
 
 def test_other_processes_give_the_same_store_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,8 +43,8 @@ def test_other_processes_give_the_same_store_byte_for_byte(tmp_path: Path, monke
 
         for step in (0, 1000, 500):
             grow(root, step)
-            collect([root], here, metrics="train/.*")
-            collect([root], there, metrics="train/.*", spread=elsewhere)
+            collect([root], here, metrics="train/.*|episode/length")
+            collect([root], there, metrics="train/.*|episode/length", spread=elsewhere)
 
             assert files(here) == files(there)
 
