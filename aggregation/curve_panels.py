@@ -22,8 +22,13 @@ _MOST_DRAWN = 600
 _UNEVEN = 8
 
 
-def draw(shown: CurveSet) -> Figure:
-    """One figure with every panel; aggregates come first."""
+def draw(shown: CurveSet, *, with_seeds: bool = False) -> Figure:
+    """One figure with every panel; aggregates come first.
+
+    Args:
+        shown: What to draw.
+        with_seeds: A thin line for each run of a task too.
+    """
     panels = sorted(shown.panels, key=lambda panel: panel.task is not None)
     curves = [curve for panel in panels for curve in panel.curves]
     labelled = {curve.label: Labelled(curve.label, curve.method, curve.train_ratio) for curve in curves}
@@ -34,7 +39,12 @@ def draw(shown: CurveSet) -> Figure:
         frame = Frame.of(
             len(panels),
             entries,
-            _caption(shown, compared_method(sorted(labelled.values(), key=lambda each: each.order)), has_lengths),
+            _caption(
+                shown,
+                compared_method(sorted(labelled.values(), key=lambda each: each.order)),
+                has_lengths=has_lengths,
+                has_seeds=with_seeds,
+            ),
             has_twins=has_lengths,
         )
         is_log = _is_uneven(curves)
@@ -42,6 +52,8 @@ def draw(shown: CurveSet) -> Figure:
         frame.label_sides(title, "episode score")
         is_one_suite = len({panel.suite for panel in panels}) == 1
         for place, (axis, panel) in enumerate(zip(frame.axes, panels, strict=True)):
+            if with_seeds and panel.task is not None:
+                _draw_seeds(axis, panel, styles)
             _draw_panel(axis, panel, styles, is_log=is_log)
             if panel.task is None:
                 axis.set_ylabel("episode score" if panel.unit == RAW.name else "normalised score")
@@ -69,11 +81,13 @@ def _seeds(label: str, curves: Sequence[Curve]) -> str:
     return seeds_text([curve.seeds for curve in tasks], [curve.planned for curve in tasks])
 
 
-def _caption(shown: CurveSet, method: str | None, has_lengths: bool) -> list[str]:
+def _caption(shown: CurveSet, method: str | None, *, has_lengths: bool, has_seeds: bool) -> list[str]:
     view = shown.view
     has_tasks = any(panel.task is not None for panel in shown.panels)
     units = list(dict.fromkeys(panel.unit for panel in shown.panels if panel.task is None))
     parts = [method or "", *([view.line_caption, view.band_caption] if has_tasks else []), view.smoothing.caption]
+    if has_seeds and has_tasks:
+        parts.append("thin: single seeds")
     if has_lengths:
         parts.append("dotted, right axis: episode length")
     if _has_fewer(shown):
@@ -91,6 +105,13 @@ def _has_fewer(shown: CurveSet) -> bool:
         for panel in shown.panels
         for curve in panel.curves
     )
+
+
+def _draw_seeds(axis: Axes, panel: Panel, styles: dict[str, Look]) -> None:
+    for curve in panel.curves:
+        for row in curve.table:
+            kept = kept_points(row, _MOST_DRAWN)
+            axis.plot(curve.xs[kept], row[kept], color=styles[curve.label].colour, linewidth=0.6, alpha=0.55, zorder=5)
 
 
 def _draw_panel(axis: Axes, panel: Panel, styles: dict[str, Look], *, is_log: bool) -> None:

@@ -110,8 +110,7 @@ def scatter(
         xs.append(where[:-1])
         ends.append(where[-1])
         values.append(_lengths(bins) if lengths else bins.mean)
-        # A metric may have been logged where no score was.
-        weights.append(np.maximum(bins.count, 1) if lengths else bins.count)
+        weights.append(bins.count)
     owner = np.repeat(np.arange(len(kept)), [len(each) for each in xs])
     unit = max((bins.width for _, bins in pairs), default=1)
     return Scatter(

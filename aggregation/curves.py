@@ -12,7 +12,6 @@ from aggregation.axes import Axis, left_out
 from aggregation.curve_bands import aggregate, summary
 from aggregation.curve_tables import Grid, Scatter, scatter
 from aggregation.curve_view import CurveView
-from aggregation.metric_lengths import with_metric_lengths
 from aggregation.scales import RAW, Scale
 from aggregation.sources import RunInfo, Sources, label_order
 
@@ -138,10 +137,7 @@ def curves(
     panels: list[Panel] = []
     notes: list[str] = []
     outside: list[RunInfo] = []
-    binned = sources.bins(with_lengths=with_lengths)
-    if with_lengths:
-        binned = with_metric_lengths(binned)
-    for suite, suite_runs in groupby(binned, key=lambda pair: pair[0].key.suite):
+    for suite, suite_runs in groupby(sources.bins(with_lengths=with_lengths), key=lambda pair: pair[0].key.suite):
         pairs = list(suite_runs)
         points = view.points or suitable_points([run.rows for run, _ in pairs])
         tasks = [list(group) for _, group in groupby(pairs, key=lambda pair: pair[0].key.task)]

@@ -96,6 +96,7 @@ def plot_curves(
     with_tasks: bool = True,
     with_aggregates: bool = False,
     with_lengths: bool = False,
+    with_seeds: bool = False,
     scale_of: Callable[[str], Scale] | None = None,
 ) -> Plot:
     """Draw the curves of opened sources; see `plot`.
@@ -115,7 +116,7 @@ def plot_curves(
     if not shown.panels:
         raise _nothing(sources, view, shown.notes)
     return Plot(
-        files=save(curve_panels.draw(shown), folder, name, formats),
+        files=save(curve_panels.draw(shown, with_seeds=with_seeds), folder, name, formats),
         panels=len(shown.panels),
         labels=len({curve.label for panel in shown.panels for curve in panel.curves}),
         notes=shown.notes,

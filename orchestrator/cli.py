@@ -164,6 +164,7 @@ def _build_parser() -> argparse.ArgumentParser:
     plot.add_argument("--aggregate", nargs="?", const="with", choices=("with", "only"), help="a panel over all tasks")
     plot.add_argument("--protocol", metavar="NAME", help="whose normaliser aggregates use; the suite's own by default")
     plot.add_argument("--length", action="store_true", help="episode lengths on a second axis")
+    plot.add_argument("--seeds", action="store_true", help="a thin line for each seed too")
     kind = plot.add_mutually_exclusive_group()
     kind.add_argument("--fan", action="store_true", help="quantiles of all episodes over time, in place of curves")
     kind.add_argument("--study", action="store_true", help="the replay-ratio study, in place of curves")

@@ -86,6 +86,7 @@ def _pictures(arguments: argparse.Namespace, sources: Sources, view: CurveView) 
             with_tasks=arguments.aggregate != "only",
             with_aggregates=arguments.aggregate is not None,
             with_lengths=arguments.length,
+            with_seeds=arguments.seeds,
             scale_of=scale_of,
         )
     ]

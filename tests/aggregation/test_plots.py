@@ -79,6 +79,14 @@ def test_points_with_fewer_seeds_are_lighter() -> None:
     assert "lighter: fewer seeds have data there" in caption(figure)
 
 
+def test_single_seeds_are_thin_lines() -> None:
+    """One for each run beside the line of the label, and the caption says so."""
+    figure = curve_panels.draw(curves(BuiltSources([rising("m", 0), rising("m", 1)])), with_seeds=True)
+
+    assert [line.get_linewidth() for line in figure.axes[0].get_lines()] == [0.6, 0.6, 1.9]
+    assert "thin: single seeds" in caption(figure)
+
+
 def test_lengths_have_an_axis_of_their_own() -> None:
     """On the right, only in the panel that has any."""
     runs = [rising("m", 0), built("m", 0, [10, 100], [1, 2], lengths=[7, 9], task="gym_b")]
