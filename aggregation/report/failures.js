@@ -4,7 +4,7 @@ import { element } from "./nodes.js";
 import { counted } from "./numbers.js";
 
 export function failuresSection(payload) {
-  const { groups, held, warnings } = payload.failures;
+  const { groups, held, warnings, early } = payload.failures;
   const parts = [];
   for (const text of warnings) parts.push(element("p", { class: "warning" }, text));
   for (const each of held) {
@@ -21,6 +21,12 @@ export function failuresSection(payload) {
       element("p", {}, "For example ", element("code", {}, group.example)),
       group.lines.length ? element("pre", { tabindex: "0", "aria-label": "End of the log" }, group.lines.join("\n")) : null,
       group.log ? element("p", { class: "where" }, group.log) : null));
+  }
+  if (early.length > 0) {
+    parts.push(element("h3", {}, "Early warnings"),
+      element("p", { class: "note" }, "What lies outside what its references did at the same step, and what may be the cause."),
+      early.map((each) => element("p", { class: "warning" }, each.text,
+        each.causes.map((cause) => element("span", { class: "cause" }, `perhaps ${cause}`)))));
   }
   return parts;
 }

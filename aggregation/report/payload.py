@@ -33,6 +33,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aggregation.lookout import EarlyWarning
 from aggregation.ratio_study import RatioStudy
 from aggregation.report.coverage_part import COMPLETE, STATES, Standing, coverage_part, standings
 from aggregation.report.curve_part import curve_part
@@ -63,6 +64,7 @@ def payload(
     sources: Sources,
     judgements: Mapping[str, Judgement | None],
     studies: Sequence[RatioStudy],
+    early: Sequence[EarlyWarning],
     made: Circumstances,
 ) -> dict[str, Any]:
     """What the page of some sources shows.
@@ -71,6 +73,7 @@ def payload(
         sources: What was opened.
         judgements: Of each suite.
         studies: Of each method whose ratio varies.
+        early: What left its references.
         made: When, how, and what is known of the roots.
     """
     scales = {suite: judged.evaluation.scale for suite, judged in judgements.items() if judged is not None}
@@ -95,7 +98,7 @@ def payload(
         "curves": curve_part(sources, labels, scales),
         "ratio": [study.to_json() for study in studies],
         "coverage": coverage_part(found, tasks, labels),
-        "failures": _failures(known),
+        "failures": _failures(known) | {"early": [{"text": each.sentence(), "causes": each.causes} for each in early]},
         "origin": _origin(sources, known),
         "commands": _commands(sources, judgements, known, made),
     }

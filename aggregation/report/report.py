@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aggregation.lookout import early_warnings
 from aggregation.ratio_study import ratio_study
 from aggregation.report.page import page
 from aggregation.report.payload import Circumstances, payload
@@ -54,6 +55,7 @@ def write_report(
         sources,
         judgements(sources, protocol, config_dir),
         ratio_study(sources, scale_of=scales(protocol, config_dir)),
+        early_warnings(sources) if _is_watched(sources) else [],
         made,
     )
     text = page(dict(shown))
@@ -72,3 +74,8 @@ def write_report(
         tasks=len(shown["tasks"]),
         labels=len(shown["labels"]),
     )
+
+
+def _is_watched(sources: Sources) -> bool:
+    """Whether there is something under way, or something to hold it beside: what is over is as it is."""
+    return any(run.state in ("running", "reference") for run in sources.runs)

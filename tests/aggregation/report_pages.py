@@ -7,6 +7,7 @@ from typing import Any
 
 from log_builders import log_text, write_foreign
 
+from aggregation.lookout import early_warnings
 from aggregation.ratio_study import ratio_study
 from aggregation.report.facts import RootFacts
 from aggregation.report.payload import Circumstances, payload
@@ -44,4 +45,4 @@ def payload_of(paths: Sequence[Path], facts: Mapping[str, RootFacts] | None = No
     made = Circumstances(at=AT, version="1.2.3", words=["report", "there"], facts=facts or {})
     with open_sources(paths, suite="dmc_proprio") as sources:
         studies = ratio_study(sources, scale_of=scales(), reps=50)
-        return payload(sources, judgements(sources), studies, made)
+        return payload(sources, judgements(sources), studies, early_warnings(sources), made)

@@ -423,6 +423,17 @@ def test_missing_runs_have_a_reason(opened: Opened, tmp_path: Path) -> None:
     assert "Held back dreamerv3 × dmc: 5 failed" in tab.locator("#failures").inner_text()
 
 
+def test_early_warnings_tell_their_causes(grid: dict[str, Any], opened: Opened) -> None:
+    """Each in a sentence, with what may be behind it."""
+    early = [{"text": "a/b/c/0 lies below paper", "causes": ["its train_ratio is 8", "it resumed <b>often</b>"]}]
+    tab = opened(grid | {"failures": grid["failures"] | {"early": early}})
+
+    text = tab.locator("#failures").inner_text()
+    assert "a/b/c/0 lies below paper" in text
+    assert "perhaps its train_ratio is 8" in text
+    assert "perhaps it resumed <b>often</b>" in text
+
+
 @pytest.mark.parametrize("seeds", [0, 1])
 def test_pages_of_next_to_nothing(opened: Opened, tmp_path: Path, seeds: int) -> None:
     """No run at all, and one run with one episode."""
