@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from aggregation.arrow_columns import numbers_of
 from aggregation.dataset import partition_folder
-from aggregation.store import Generation, Store
+from aggregation.store import Generation, HeldGeneration, Store
 from aggregation.tables import read_table
 from sweeps.contracts import RunKey
 from sweeps.errors import LogError, UnknownNameError
@@ -45,9 +45,14 @@ class Episodes:
 class Runs:
     """The runs of a published dataset that were asked for, in the order of label, task, suite and seed."""
 
-    generation: Generation
+    #: Later collections leave it alone as long as these runs are asked for.
+    held: HeldGeneration
     #: Rows of runs.parquet.
     rows: list[dict[str, object]]
+
+    @property
+    def generation(self) -> Generation:
+        return self.held.generation
 
     def last_steps(self) -> dict[tuple[str, str], int]:
         """By suite and task, the last step of any of its runs."""
@@ -95,10 +100,10 @@ def open_runs(
     """
     if not store.is_dir():
         raise LogError(f"{store} does not exist; expected a sweep root or a store. Check the path.")
-    generation = Store(store).current()
-    if generation is None:
+    held = Store(store).held()
+    if held is None:
         raise LogError(f"{store} holds no dataset yet; run `dreamsweep aggregate` on it first.")
-    rows = read_table(generation.runs_table).to_pylist()
+    rows = read_table(held.generation.runs_table).to_pylist()
     for kind, wanted in (("suite", suites), ("task", tasks), ("label", labels)):
         allowed = {str(row[kind]) for row in rows}
         for name in wanted or ():
@@ -106,7 +111,7 @@ def open_runs(
                 raise UnknownNameError(kind, name, allowed, where=str(store))
         rows = [row for row in rows if not wanted or row[kind] in wanted]
     rows.sort(key=lambda row: (row["label"], row["task"], row["suite"], row["seed"]))
-    return Runs(generation, rows)
+    return Runs(held, rows)
 
 
 def read_partition(folder: Path, *, with_lengths: bool = False) -> dict[str, Columns]:
