@@ -279,7 +279,7 @@ def _counts(task: TaskStudy) -> dict[float, str]:
     if not task.budgets:
         return {}
     lacking = [each for each in task.budgets[0].ratios if len(each.present) < each.planned]
-    return {each.ratio: f"{len(each.present)} of {each.planned}" for each in lacking}
+    return {each.ratio: f"{len(each.present)}/{each.planned}" for each in lacking}
 
 
 def _ratio_axis(axis: Axes, ratios: Sequence[float], counts: Mapping[float, str] = MappingProxyType({})) -> None:

@@ -24,7 +24,9 @@ from aggregation.curve_view import CurveView
 from aggregation.curves import curves
 from aggregation.dataset import partition_folder
 from aggregation.evaluation import evaluate
+from aggregation.plots import plot_curves
 from aggregation.schema import RUNS, SCORE_ROWS, SCORES
+from aggregation.smoothing import Smoothing
 from aggregation.sources import open_sources
 from aggregation.store import Generation, Store
 from sweeps.contracts import RunKey
@@ -169,7 +171,26 @@ def measure(store: Path, times: int) -> None:
         timed("table from the episodes, the first time", lambda: evaluate(sources, last), 1)
         timed("table, remembered", lambda: evaluate(sources, last), times)
         timed("table with aggregates and their intervals", lambda: evaluate(sources, last).headlines, times)
+    pictures(store, times)
     beside_duckdb(generation, cache, times)
+
+
+def pictures(store: Path, times: int) -> None:
+    """Curves as they are drawn: quartiles of smooth curves, bootstrap bands, aggregates, and the picture itself."""
+    smooth = CurveView(points=60, centre="median", band="quantiles", smoothing=Smoothing("ema", 0.9))
+    with open_sources([store]) as sources:
+        timed("medians, quartiles, smoothed: every task", lambda: curves(sources, smooth), times)
+    few = [f"method{number:03d}" for number in range(5)]
+    with open_sources([store], labels=few) as sources, tempfile.TemporaryDirectory() as folder:
+        what = f"{TASKS} tasks × {len(few)} labels × {SEEDS} seeds"
+        timed(f"{what}: curves", lambda: curves(sources, CurveView(points=60), with_aggregates=True), times)
+        drawn = CurveView(points=60, band="bootstrap")
+        timed("the same with bootstrap bands", lambda: curves(sources, drawn, with_aggregates=True), times)
+        timed(
+            "the same as PNG and SVG",
+            lambda: plot_curves(sources, Path(folder), view=drawn, with_aggregates=True),
+            1,
+        )
 
 
 def beside_duckdb(generation: Generation, cache: Path, times: int) -> None:

@@ -130,7 +130,7 @@ def test_study_pictures_show_evidence_and_missing_seeds(tmp_path: Path) -> None:
 
     titles = [axis.get_title(loc="left") for axis in figure.axes if axis.get_visible()]
     assert titles == ["gym_a", "frames against updates", "chance to win, equal frames", "chance to win, equal updates"]
-    assert [label.get_text() for label in scores.get_xticklabels()] == ["8", "16\n3 of 4"]
+    assert [label.get_text() for label in scores.get_xticklabels()] == ["8", "16\n3/4"]
     assert "equal frames: 8; no difference seen from 16" in scores.texts[0].get_text()
     (picture,) = ratio_study_plot.plot_studies(sources, tmp_path)
     assert Path(picture.files["png"]).name == "ratio_study-gym-m.png"
