@@ -1,6 +1,6 @@
 """A night in a few lines that fit a chat message, and as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from orchestrator.night import Night
 from sweeps.wording import counted
 
 _MOST_CELLS = 3
+_MOST_CAUSES = 3
 _HEADS = {
     "too little history": "not judged yet",
     "fine": "fine",
@@ -31,7 +32,10 @@ class NightSummary:
     compared: tuple[int, ...]
     cells: Sequence[Cell]
     done: int
-    failed: int
+    #: How many failed, by cause.
+    failed: Mapping[str, int]
+    #: Why groups of runs were held back.
+    held: tuple[str, ...]
     #: Of the runs done, those with fresh seeds.
     fresh: int
     #: Revision of the last night that it was compared with; empty for none.
@@ -60,7 +64,11 @@ class NightSummary:
             lines += self._lowest()
         runs = f"{counted(self.done, 'run')} done"
         runs += f", {self.fresh:,} of them with fresh seeds" if self.fresh else ""
-        lines.append(runs + (f", {self.failed:,} FAILED" if self.failed else ""))
+        failed = sum(self.failed.values())
+        lines.append(runs + (f", {failed:,} FAILED" if failed else ""))
+        causes = sorted(self.failed.items(), key=lambda item: -item[1])[:_MOST_CAUSES]
+        lines += [f"{count:,} failed: {cause}" for cause, count in causes]
+        lines += [f"held back: {reason}" for reason in self.held[:_MOST_CAUSES]]
         if told.verdict != "too little history":
             lines.append(
                 "this grid is too small to confirm any drop"
@@ -83,7 +91,9 @@ class NightSummary:
             **asdict(self.judgement),
             "compared_nights": list(self.compared),
             "done": self.done,
-            "failed": self.failed,
+            "failed": sum(self.failed.values()),
+            "causes": dict(self.failed),
+            "held": list(self.held),
             "fresh": self.fresh,
             "cells_tonight": [
                 {

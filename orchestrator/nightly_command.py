@@ -7,6 +7,7 @@ import argparse
 import json
 import logging
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,8 +103,7 @@ class _Nightly:
         self._write_record({})
         outcome = self._carried_out(self._planned)
         if outcome.open:
-            self._console.print("The night is not over: the same command continues.")
-            return 3
+            return self._tell_interrupted(outcome)
         judgement, rows, compared = self._judged([])
         fresh: list[RunSpec] = []
         if judgement.verdict == "suspicious" and judgement.suspicion is not None:
@@ -113,8 +113,7 @@ class _Nightly:
             self._console.print(f"Suspicious (p = {found.p:.2g}): {len(fresh)} runs with fresh seeds are to tell.")
             outcome = self._carried_out([*self._planned, *fresh])
             if outcome.open:
-                self._console.print("The night is not over: the same command continues.")
-                return 3
+                return self._tell_interrupted(outcome)
             judgement, rows, compared = self._judged(fresh)
         return self._finish(judgement, rows, compared, outcome, len(fresh))
 
@@ -182,7 +181,8 @@ class _Nightly:
             compared=tuple(compared),
             cells=cells_of(history, compared, rows),
             done=outcome.done,
-            failed=len(outcome.failed),
+            failed=Counter(run.cause for run in outcome.failed),
+            held=tuple(outcome.held.values()),
             fresh=fresh,
             before=_revision_of(history, compared[-1]) if compared else "",
             report=self._reported(history, compared),
@@ -225,6 +225,16 @@ class _Nightly:
         )
         self._tell({**record, "verdict": verdict, "is_unchanged": True, "summary": text})
         return 4 if verdict == "regression" else 0
+
+    def _tell_interrupted(self, outcome: LaunchResult) -> int:
+        night = self._night
+        text = (
+            f"night {night.number}, revision {night.revision}: interrupted, {outcome.done:,} runs done and "
+            f"{outcome.open:,} not; the same command continues"
+        )
+        text += f"\nhalted: {outcome.halted}" if outcome.halted else ""
+        self._tell({"night": night.number, "revision": night.revision, "verdict": None, "summary": text})
+        return 3
 
     def _tell(self, told: dict[str, Any]) -> None:
         if self._is_json:

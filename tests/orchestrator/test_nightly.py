@@ -113,7 +113,7 @@ def test_a_task_that_fails_is_no_regression_and_no_success(tmp_path: Path, capsy
     code, told = night(capsys, root, "r1", more="--fails_on dmc_finger_spin")
 
     assert (code, told["done"], told["failed"]) == (2, 4, 2)
-    assert "2 FAILED" in told["summary"]
+    assert "2 FAILED\n2 failed: The trainer failed: RuntimeError: the reward is a teapot" in told["summary"]
     assert sum(run.score is None for run in read_history(NightlyRoot(root).history)) == 2
 
 
