@@ -28,6 +28,8 @@ REPS = 10_000
 _FEWEST_REPS, _REPS_OF_ALL = 2_000, 200_000
 CONFIDENCE = 0.95
 _NAMED_TASKS = 4
+#: Metrics that compare with the score of 1.
+_AGAINST_ONE = ("optimality_gap", "capped_mean")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +198,15 @@ class Evaluation:
         wider = any(len(self._with_data(label)) > len(self.shared_tasks) for label in self.labels)
         return self._aggregates(self.shared_tasks) if wider and self.shared_tasks else ()
 
+    def _means_something(self, metric: str) -> bool:
+        """Whether a metric can be taken: without a scale nothing is 1, and tasks cannot be put together."""
+        return self.is_aggregated and (self.scale.spans is not None or metric not in _AGAINST_ONE)
+
     def _with_data(self, label: str) -> list[str]:
         return [task for task in self.tasks if self.cells[task, label].with_data]
 
     def _aggregates(self, only: Sequence[str] | None) -> tuple[Headline, ...]:
-        metrics = self.protocol.aggregate if self.is_aggregated else []
+        metrics = [metric for metric in self.protocol.aggregate if self._means_something(metric)]
         found: dict[tuple[str, str], Headline] = {}
         for label in self.labels if metrics else ():
             tasks = tuple(task for task in self._with_data(label) if only is None or task in only)

@@ -140,7 +140,7 @@ def test_labels_with_different_tasks_are_also_compared_on_the_shared_ones(tmp_pa
 
 def test_raw_scores_of_several_tasks_are_not_aggregated(tmp_path: Path) -> None:
     """Without a shared scale a mean over tasks would be that of the task with the largest numbers."""
-    plain = WINDOW.model_copy(update={"scores": None})
+    plain = WINDOW.model_copy(update={"scores": None, "aggregate": ["mean", "median", "optimality_gap"]})
 
     assert evaluated(tmp_path, run("a", 0, [8.0]), run("b", 0, [900.0]), protocol=plain).headlines == ()
     assert [each.value.point for each in evaluated(tmp_path, run("a", 0, [8.0]), protocol=plain).headlines] == [
