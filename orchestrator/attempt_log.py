@@ -12,6 +12,7 @@ def write_attempt(run_dir: RunDir, record: Attempt) -> None:
     """Put an attempt's line in place of what is there of it, and close those of earlier attempts."""
     earlier = [line for line in read_records(run_dir.attempts) if line.get("attempt") != record.attempt]
     lines = [*(_closed(run_dir, line) for line in earlier), record.to_json()]
+    lines.sort(key=lambda line: int(line["attempt"]))
     write_atomically(run_dir.attempts, "".join(json.dumps(line) + "\n" for line in lines))
 
 

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.shipping import Carried
+from sweeps.contracts import Attempt
 from sweeps.errors import StorageError
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class CheckpointStore:
             "files": parts,
             "pieces": {place: self._known_pieces[place] for place in needed},
             "logs": ends,
+            "records": [record.to_json() for record in carried.records],
         }
         if not may_publish():
             return None
@@ -203,7 +205,11 @@ class CheckpointStore:
             ends[log] = (int(told["start"]), data)
         return Fetched(
             name=str(name),
-            carried=Carried(attempt=int(body["attempt"]), ends=ends),
+            carried=Carried(
+                attempt=int(body["attempt"]),
+                ends=ends,
+                records=tuple(Attempt.from_json(record) for record in body["records"]),
+            ),
             bytes=total,
             faults=tuple(faults),
         )

@@ -111,7 +111,9 @@ class Courier:
     def _take_newest(self) -> None:
         try:
             name = self._trainer.checkpoint_name(self._dir)
-            if name is not None and name != self._published and self._is_leased():
+            # Not before the attempt has a record: what it writes could be told from nobody's.
+            is_new = name is not None and name != self._published and self._outbox.started is not None
+            if name is not None and is_new and self._is_leased():
                 self._take(name)
             self._outbox.trouble = ""
         except Exception as error:  # a store's library may raise anything: the program goes on, and so does this thread

@@ -114,6 +114,11 @@ class Dock:
         is_known = known is not None and known.attempt == attempt
         # The line comes before the bytes that it explains. It is completed behind them, when they are safe.
         if record is not None and (not is_known or (record != known and not parcel.is_all)):
+            if not is_known:
+                on_file = {line.get("attempt") for line in read_records(run_dir.attempts)}
+                for earlier in parcel.earlier:
+                    if earlier.attempt not in on_file:
+                        write_attempt(run_dir, earlier)
             self._write_record(run_dir, key, record if is_known else replace(record, outcome=None, ended_at=None))
         for chunk in parcel.chunks:
             _append(run_dir.path / chunk.log, chunk)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from getpass import getuser
 from pathlib import Path
 
-from orchestrator.shipping import Carried, Chunk, Handover, Parcel, beginning, cut_at_line
+from orchestrator.shipping import Carried, Chunk, Handover, Parcel, beginning, cut_at_line, rescued
 from sweeps.contracts import Attempt
 from sweeps.layout import RunDir
 
@@ -35,6 +35,8 @@ class Outbox:
         #: By log, how much of it the root has for certain.
         self._confirmed: dict[str, int] = {}
         self._is_over = False
+        #: Of earlier attempts, whose bytes are sent first and of which the root has never heard.
+        self._earlier: tuple[Attempt, ...] = ()
         self.started: Attempt | None = None
         self.ended: Attempt | None = None
         self.checkpoint = ""
@@ -43,11 +45,16 @@ class Outbox:
     def begin(self, logs: Sequence[str], carried: Carried | None) -> dict[str, int]:
         """Write what each log begins with; returns where on the root the attempt's own bytes begin, by log."""
         seams = {}
+        is_rescued = False
         for log in logs:
             first, seams[log] = beginning(self._handover, carried, log)
+            is_rescued = is_rescued or bool(rescued(self._handover, carried, log))
             path = self._dir.path / log
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(first)
+        if carried is not None and is_rescued:
+            known = self._handover.seams
+            self._earlier = tuple(record for record in carried.records if record.attempt not in known)
         self._logs = tuple(logs)
         return seams
 
@@ -68,7 +75,8 @@ class Outbox:
                 self._sent.clear()
             chunks = []
             has_more = False
-            for log in self._logs:
+            # No byte goes before the line that says whose it is.
+            for log in self._logs if self.started is not None else ():
                 base = self._handover.sizes.get(log, 0)
                 self._confirmed[log] = max(self._confirmed.get(log, base), have.get(log, 0))
                 chunk, is_rest = self._chunk(log, base, max(base, have.get(log, 0)), is_over=is_over)
@@ -78,6 +86,7 @@ class Outbox:
             is_all = is_over and not has_more
             return Parcel(
                 files=self._changed_files(),
+                earlier=self._earlier,
                 record=self.ended if is_all and self.ended else self.started,
                 chunks=tuple(chunks),
                 exit_status=_content(self._dir.exit_status(self._attempt)) if is_all else None,
@@ -95,7 +104,8 @@ class Outbox:
                 base = self._handover.sizes.get(log, 0)
                 start = self._confirmed.get(log, base)
                 ends[log] = (start, _content(self._dir.path / log, start - base) or b"")
-            return Carried(attempt=self._attempt, ends=ends)
+            records = self._earlier if self.started is None else (*self._earlier, self.started)
+            return Carried(attempt=self._attempt, ends=ends, records=records)
 
     def _chunk(self, log: str, base: int, start: int, *, is_over: bool) -> tuple[Chunk, bool]:
         """The bytes from an offset on the root, and whether they are all that there are."""

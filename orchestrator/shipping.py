@@ -10,6 +10,7 @@ be lost, or come twice, and an orchestrator may die at any moment: the next one 
 
 A checkpoint takes along the end of the logs that the root had not confirmed when it was saved. An attempt that resumes
 from it sends that end first, so that no row before the checkpoint is missing, also where the node is gone that had it.
+With the bytes go the records of the attempts that wrote them, of which the root may never have heard.
 """
 
 from collections.abc import Mapping
@@ -59,7 +60,9 @@ class Parcel:
 
     #: Small files that are sent whole, by their path in the run directory.
     files: Mapping[str, bytes] = field(default_factory=dict)
-    #: The line of attempts.jsonl; None until there is one.
+    #: Lines of attempts.jsonl that the root may lack, of attempts whose bytes are sent here.
+    earlier: tuple[Attempt, ...] = ()
+    #: The attempt's own line; None until there is one.
     record: Attempt | None = None
     chunks: tuple[Chunk, ...] = ()
     #: How the program ended, as its guard wrote it.
@@ -82,6 +85,8 @@ class Carried:
     attempt: int
     #: By log, the offset on the root and the bytes from there.
     ends: Mapping[str, tuple[int, bytes]] = field(default_factory=dict)
+    #: The records of the attempts that wrote them, where the root may lack them.
+    records: tuple[Attempt, ...] = ()
 
 
 def news(size: int, chunk: Chunk) -> bytes:

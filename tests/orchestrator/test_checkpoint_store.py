@@ -10,9 +10,11 @@ import pytest
 
 from orchestrator.checkpoint_store import CheckpointStore, probe
 from orchestrator.shipping import Carried
+from sweeps.contracts import Attempt
 from sweeps.errors import StorageError
 
 ENDS = {"scores.jsonl": (100, b'{"step": 7}\n')}
+RECORDS = (Attempt(attempt=1, host="h", pid=7, started_at=1.5, log_bytes={"scores.jsonl": 40}, repairs=("mended",)),)
 
 
 @pytest.fixture(params=["file://{}", "fsspec+local://{}"])
@@ -34,7 +36,9 @@ def save(store: CheckpointStore, tmp_path: Path) -> Callable[..., str | None]:
         for name, content in pieces.items():
             paths[f"replay/{name}"] = tmp_path / name
             (tmp_path / name).write_text(content)
-        return store.publish(files, Carried(attempt=attempt, ends=ENDS), pieces=lambda: paths, label=str(step))
+        return store.publish(
+            files, Carried(attempt=attempt, ends=ENDS, records=RECORDS), pieces=lambda: paths, label=str(step)
+        )
 
     return save
 
@@ -63,7 +67,11 @@ def test_what_was_saved_comes_back(store: CheckpointStore, save: Save, tmp_path:
     fetched, faults = store.fetch(tmp_path / "run")
 
     assert fetched is not None
-    assert (fetched.name, fetched.carried, faults) == ("000001-000002", Carried(attempt=1, ends=ENDS), ())
+    assert (fetched.name, fetched.carried, faults) == (
+        "000001-000002",
+        Carried(attempt=1, ends=ENDS, records=RECORDS),
+        (),
+    )
     assert {
         path.relative_to(tmp_path / "run").as_posix() for path in (tmp_path / "run").rglob("*") if path.is_file()
     } == {

@@ -12,6 +12,7 @@ from orchestrator.outbox import Outbox
 from orchestrator.shipping import Handover
 from orchestrator.trainers.checkpoint import CheckpointBrokenError
 from orchestrator.trainers.registry import trainer_of
+from sweeps.contracts import Attempt
 from sweeps.errors import StorageError
 from sweeps.layout import RunDir
 from sweeps.settings import StorageSettings
@@ -29,6 +30,7 @@ class Bench:
         store: str = "",
         checkpoint: str = "",
     ) -> None:
+        self.attempt = attempt
         self.run_dir = RunDir(top / "local" / str(attempt))
         self.run_dir.path.mkdir(parents=True)
         storage = StorageSettings(kind="ship", interval_s=0.05)
@@ -41,6 +43,7 @@ class Bench:
 
     def begin(self) -> None:
         self.outbox.begin(["scores.jsonl"], None)
+        self.outbox.started = Attempt(attempt=self.attempt, host="h", pid=1, started_at=0.0)
         self.courier.start()
 
     def save(self, step: int) -> None:

@@ -1,14 +1,19 @@
 """What arrives on a root that no worker sees, whatever is lost on the way: a state machine on real files."""
 
+import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fakes.fake_runs import fake_run
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from aggregation.run_files import read_attempts
+from aggregation.seams import SegmentTracker, cuts, known_seams, surviving
 from orchestrator.dock import Dock
 from orchestrator.outbox import Outbox
 from orchestrator.shipping import Carried, Chunk, Handover, Parcel, beginning, cut_at_line, news, rescued
@@ -105,7 +110,10 @@ def test_a_torn_line_is_closed(torn: bool, end: bytes, first: bytes, seam: int) 
 
 
 class Shipping(RuleBasedStateMachine):
-    """One run, whose node, answers and orchestrator may be lost at any moment. Lines name their attempt and number."""
+    """One run, whose node, answers and orchestrator may be lost at any moment.
+
+    It logs a line for each step, and resumes from the newest checkpoint in the store that is whole.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,57 +121,54 @@ class Shipping(RuleBasedStateMachine):
         top = Path(self._folder.name)
         self.spec = fake_run()
         self.root = SweepRoot(top / "root")
-        self.log = self.root.run_dir(self.spec.key).path / LOG
+        self.log = self.root.run_dir(self.spec.key).scores
         self.local = top / "local"
         self.dock = self.new_dock()
+        #: What each attempt has logged itself.
         self.written: dict[int, bytes] = {}
-        #: Saved with the latest checkpoint: the attempt, how much it had written, and the end of its log.
-        self.saved: tuple[int, int, Carried] | None = None
-        #: What each attempt must have on the root as soon as a later one has bytes of its own there.
-        self.owed: dict[int, tuple[int, int]] = {}
+        #: Checkpoints: the step, and the end of the log.
+        self.saved: list[tuple[int, Carried]] = []
         self.attempt = 0
-        self.parcels: list[Parcel] = []
-        self.is_anew = True
-        self.begin(resumes=False)
+        self.begin()
 
     def teardown(self) -> None:
-        self._folder.cleanup()
+        try:
+            self.end()
+        finally:
+            self._folder.cleanup()
 
     def new_dock(self) -> Dock:
         return Dock(self.root, "s", STORAGE)
 
-    def begin(self, *, resumes: bool) -> None:
+    def begin(self) -> None:
         self.attempt += 1
-        self.parcels = []
+        self.parcels: list[Parcel] = []
         self.is_anew = True
-        carried = None
-        if resumes and self.saved is not None:
-            saver, size, carried = self.saved
-            if all(not self.own_bytes(later) for later in range(saver + 1, self.attempt)):
-                self.owed[self.attempt] = (saver, size)
+        step, carried = self.saved[-1] if self.saved else (None, None)
+        self.step = step or 0
         given = self.dock.hand_over(self.spec, self.attempt, 0)
         folder = RunDir(self.local / str(self.attempt))
         folder.path.mkdir(parents=True)
         self.path = folder.path / LOG
         self.outbox = Outbox(folder, given, self.attempt, ())
         seams = self.outbox.begin([LOG], carried)
-        self.outbox.started = Attempt(attempt=self.attempt, host="", pid=1, started_at=0.0, log_bytes=seams)
+        self.record = Attempt(attempt=self.attempt, host="", pid=1, started_at=0.0, log_bytes=seams, resumed_step=step)
         self.written[self.attempt] = b""
 
-    @rule(count=st.integers(1, 3), torn=st.sampled_from([0, 7, 11]))
+    def line(self, step: int) -> bytes:
+        return f'{{"attempt": {self.attempt}, "step": {step}}}\n'.encode()
+
+    @rule(count=st.integers(1, 3), torn=st.sampled_from([0, 20, 25]))
     def grow(self, count: int, torn: int) -> None:
         """Finish a line that is torn, add some, and perhaps begin another."""
-        lines = self.lines(self.attempt, 100)
-        target = self.written[self.attempt].count(b"\n") + count
-        whole = b"".join(lines[:target]) + lines[target][:torn]
-        more = whole[len(self.written[self.attempt]) :]
+        self.outbox.started = self.record
+        torn_before = self.written[self.attempt].rpartition(b"\n")[2]
+        lines = [self.line(self.step + number) for number in range(1, count + 2)]
+        more = (b"".join(lines[:count]) + lines[count][:torn])[len(torn_before) :]
         with self.path.open("ab") as file:
             file.write(more)
+        self.step += count
         self.written[self.attempt] += more
-
-    @staticmethod
-    def lines(attempt: int, count: int) -> list[bytes]:
-        return [f"<{attempt}.{number} episode>\n".encode() for number in range(count)]
 
     def parcel(self) -> Parcel:
         parcel = self.outbox.parcel(self.dock.have(self.spec), is_anew=self.is_anew)
@@ -191,59 +196,137 @@ class Shipping(RuleBasedStateMachine):
     def take_again(self, data: st.DataObject) -> None:
         """An old parcel of this attempt changes nothing that is there."""
         before = self.log.read_bytes() if self.log.exists() else b""
-        parcel = data.draw(st.sampled_from(self.parcels))
-        self.dock.take(self.spec.key, self.attempt, parcel)
-        assert self.log.exists() or not before
+        self.dock.take(self.spec.key, self.attempt, data.draw(st.sampled_from(self.parcels)))
         assert not before or self.log.read_bytes().startswith(before)
 
+    @precondition(lambda self: self.outbox.started is not None)
     @rule()
     def save(self) -> None:
-        """A checkpoint comes into the store, with the end of the log."""
-        self.saved = (self.attempt, len(self.written[self.attempt]), self.outbox.unconfirmed())
+        """A checkpoint comes into the store, with the end of the log. The store keeps two."""
+        self.saved = [*self.saved[-1:], (self.step, self.outbox.unconfirmed())]
 
-    @rule(saves=st.booleans(), resumes=st.booleans(), torn=st.sampled_from([0, 7, 11]))
-    def lose_the_node(self, saves: bool, resumes: bool, torn: int) -> None:
+    @precondition(lambda self: len(self.saved) > 1)
+    @rule()
+    def damage_the_newest_checkpoint(self) -> None:
+        self.saved.pop()
+
+    @rule(saves=st.booleans(), torn=st.sampled_from([0, 20, 25]), pulls=st.booleans())
+    def lose_the_node(self, saves: bool, torn: int, pulls: bool) -> None:
         """Perhaps right behind a checkpoint. The next attempt gets at least as far as its first own line."""
-        if saves:
+        if saves and self.outbox.started is not None:
             self.save()
-        self.begin(resumes=resumes)
+        self.begin()
         self.grow(count=1, torn=torn)
-        self.pull()
+        if pulls:
+            self.pull()
 
-    @rule(resumes=st.booleans())
-    def end(self, resumes: bool) -> None:
-        """The program ends, and all of it arrives."""
+    @rule()
+    def end(self) -> None:
+        """The program fails, all of it arrives, and it is tried again."""
+        self.outbox.started = self.record
         self.outbox.close()
         while not (parcel := self.parcel()).is_all:
             self.dock.take(self.spec.key, self.attempt, parcel)
         self.dock.take(self.spec.key, self.attempt, parcel)
         assert self.own_bytes(self.attempt) == self.written[self.attempt]
-        self.begin(resumes=resumes)
+        self.begin()
 
     def own_bytes(self, attempt: int) -> bytes:
         """What the root has of an attempt, without the newlines that close what was torn."""
+        written = self.written[attempt]
         content = self.log.read_bytes() if self.log.exists() else b""
-        mark = f"<{attempt}.".encode()
-        own = b"".join(line for line in content.splitlines(keepends=True) if line.startswith(mark))
-        return own if self.written[attempt].startswith(own) else own.removesuffix(b"\n")
+        lines = content.splitlines(keepends=True)
+        own = b"".join(line for line in lines if line in written or line.rstrip(b"\n") == written.rpartition(b"\n")[2])
+        return own if written.startswith(own) else own.removesuffix(b"\n")
 
     @invariant()
-    def each_byte_is_there_once_and_in_order(self) -> None:
-        """Of every attempt the root has a beginning, in the order of the attempts."""
-        content = self.log.read_bytes() if self.log.exists() else b""
-        lines = [line for line in content.splitlines() if line]
-        attempts = [int(line[1 : line.index(b".")]) for line in lines]
-        assert attempts == sorted(attempts), content
-        for attempt in set(attempts):
-            assert self.written[attempt].startswith(self.own_bytes(attempt)), (attempt, content)
-
-    @invariant()
-    def nothing_is_missing_before_a_checkpoint(self) -> None:
-        for attempt, (saver, size) in self.owed.items():
-            if self.own_bytes(attempt):
-                saved = self.written[saver][:size]
-                assert self.own_bytes(saver).startswith(saved[: saved.rfind(b"\n") + 1])
+    def the_rows_that_count_are_each_step_once(self) -> None:
+        """From the first step on, without a gap, in whatever state the root is at the moment."""
+        folder = self.root.run_dir(self.spec.key)
+        if not self.log.exists():
+            return
+        starts, steps, offset = [], [], 0
+        for line in self.log.read_bytes().splitlines(keepends=True):
+            if line.endswith(b"}\n"):
+                starts.append(offset)
+                steps.append(json.loads(line)["step"])
+            offset += len(line)
+        seams = known_seams(read_attempts(folder.attempts), file=LOG, action_repeat=1)
+        tracker = SegmentTracker(seams)
+        numbers = tracker.add(np.array(starts, np.int64), np.array(steps, np.int64))
+        good = surviving(numbers, np.array(steps, np.int64), cuts(tracker.finish()))
+        kept = [step for step, counts in zip(steps, good.tolist(), strict=True) if counts]
+        assert kept == list(range(1, len(kept) + 1)), (steps, seams)
 
 
 TestShipping = Shipping.TestCase
-TestShipping.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestShipping.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+
+
+@pytest.fixture
+def run() -> Iterator[Shipping]:
+    """One run, for a fixed course of events."""
+    run = Shipping()
+    yield run
+    run.the_rows_that_count_are_each_step_once()
+    run.teardown()
+
+
+def test_rows_that_no_orchestrator_saw_come_with_the_checkpoint(run: Shipping) -> None:
+    """The node vanished before anything was asked of it."""
+    run.grow(count=3, torn=20)
+    run.lose_the_node(saves=True, torn=0, pulls=True)
+
+    assert run.own_bytes(1) == run.written[1]
+
+
+def test_rows_of_an_attempt_that_nobody_heard_of_are_its_own(run: Shipping) -> None:
+    """Its line in attempts.jsonl comes with its bytes: without it they would count as the attempt's before it."""
+    run.grow(count=6, torn=0)
+    run.save()
+    run.grow(count=3, torn=0)
+    run.pull()
+    run.lose_the_node(saves=False, torn=0, pulls=False)
+    run.grow(count=4, torn=25)
+    run.lose_the_node(saves=True, torn=0, pulls=True)
+
+    attempts = read_attempts(run.root.run_dir(run.spec.key).attempts)
+    assert [each.attempt for each in attempts] == [1, 2, 3]
+    assert [each.outcome for each in attempts] == ["worker_lost", "worker_lost", None]
+
+
+def test_rows_are_handed_on_from_attempt_to_attempt(run: Shipping) -> None:
+    """Three in a row of which the root hears nothing, each going on from the last one's checkpoint."""
+    for _ in range(3):
+        run.grow(count=2, torn=20)
+        run.lose_the_node(saves=True, torn=0, pulls=False)
+    run.pull()
+
+    assert [run.own_bytes(attempt) for attempt in (1, 2, 3)] == [run.written[attempt] for attempt in (1, 2, 3)]
+
+
+def test_nothing_is_put_behind_what_a_later_attempt_sent(run: Shipping) -> None:
+    """It had gone on from an older checkpoint; the newer one's end of the log would stand in the wrong place."""
+    run.grow(count=2, torn=0)
+    run.save()
+    older = run.saved[-1]
+    run.grow(count=2, torn=0)
+    run.save()
+    newer = run.saved.pop()
+    run.lose_the_node(saves=False, torn=0, pulls=True)
+    size = run.log.stat().st_size
+    given = run.dock.hand_over(run.spec, 9, 0)
+
+    assert run.saved == [older]
+    assert rescued(given, newer[1], LOG) == b""
+    assert run.log.stat().st_size == size
+
+
+def test_no_byte_goes_before_the_line_that_explains_it(run: Shipping) -> None:
+    """An attempt that has not started yet may hold what it has to send first."""
+    run.grow(count=2, torn=0)
+    run.save()
+    run.begin()
+    parcel = run.parcel()
+
+    assert (parcel.record, parcel.chunks) == (None, ())
