@@ -214,6 +214,7 @@ def _build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--protocol", metavar="NAME", help="how a curve becomes a number; the suite's own by default")
     compare.add_argument("--window", metavar="FIRST:LAST", help="frames to average over, or a last share: 10%%")
     compare.add_argument("--alpha", type=float, default=0.05, help="how often equals may be told apart: 0.05")
+    compare.add_argument("--plot", type=Path, metavar="FILE", help="draw the differences too, as .png, .svg or .pdf")
     compare.add_argument("--check", action="store_true", help="exit with 4 where A is worse")
     compare.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
     compare.add_argument(

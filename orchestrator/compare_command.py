@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,9 @@ def compare_sides(arguments: argparse.Namespace) -> int:
     """Print a comparison for each pair of labels; with --check, 4 where A is worse."""
     if not 0 < arguments.alpha < 1:
         raise ConfigError(f"--alpha is {arguments.alpha:g}; expected a probability between 0 and 1, such as 0.05.")
-    found = list(_compared(arguments))
+    found = _compared(arguments)
+    if arguments.plot is not None:
+        _plot(arguments.plot.expanduser(), found)
     if arguments.json:
         json.dump({"comparisons": [_to_json(*each) for each in found]}, sys.stdout, allow_nan=False)
         print()
@@ -76,6 +79,15 @@ def _compared(arguments: argparse.Namespace) -> list[tuple[Evaluation, Pair, Com
         )
         for pair in wanted
     ]
+
+
+def _plot(path: Path, found: list[tuple[Evaluation, Pair, Comparison]]) -> None:
+    """A picture for each pair: the file that was named, with a number where there are several."""
+    from aggregation.forest_plot import plot_comparison
+
+    for place, (_, pair, comparison) in enumerate(found):
+        file = path if len(found) == 1 else path.with_name(f"{path.stem}-{place + 1}{path.suffix}")
+        plot_comparison(comparison, pair.a, pair.b, file)
 
 
 def _protocol(arguments: argparse.Namespace, suite: str) -> Protocol:

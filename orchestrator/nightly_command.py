@@ -26,6 +26,7 @@ from aggregation.night_history import (
     with_night,
     write_history,
 )
+from aggregation.night_plot import plot_nights
 from aggregation.regression import Judgement, Rule, judge
 from aggregation.sources import open_sources
 from orchestrator import clock
@@ -173,7 +174,9 @@ class _Nightly:
     ) -> int:
         history = read_history(self._root.history)
         rows = [replace(row, verdict=judgement.verdict) for row in rows]
-        write_history(self._root.history, with_night(history, rows))
+        nights = with_night(history, rows)
+        write_history(self._root.history, nights)
+        self._draw(nights)
         summary = NightSummary(
             night=self._night,
             judgement=judgement,
@@ -193,6 +196,12 @@ class _Nightly:
         if judgement.verdict == "regression":
             return 4
         return 2 if outcome.failed or outcome.held else 0
+
+    def _draw(self, history: Sequence[NightRun]) -> None:
+        try:
+            plot_nights(history, self._root.picture)
+        except LogError as error:
+            log.warning("The nights were not drawn: %s", error)
 
     def _reported(self, history: Sequence[NightRun], compared: Sequence[int]) -> str:
         """The path of a report of tonight beside the last nights; empty where there is none."""

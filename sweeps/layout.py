@@ -160,6 +160,7 @@ class NightlyRoot:
     <root>/nights/<number>-<revision>/     a sweep root for each night, with
         night.json                         what was run and what is said of it
     <root>/history.parquet                 one row per night and run
+    <root>/history.png                     the nights as a picture
     <root>/report/index.html               tonight beside the nights before
     """
 
@@ -172,6 +173,10 @@ class NightlyRoot:
     @property
     def history(self) -> Path:
         return self.path / "history.parquet"
+
+    @property
+    def picture(self) -> Path:
+        return self.path / "history.png"
 
     @property
     def lock(self) -> Path:

@@ -14,6 +14,7 @@ from aggregation.night_history import (
     with_night,
     write_history,
 )
+from aggregation.night_plot import night_changes, plot_nights
 from sweeps.errors import LogError
 
 
@@ -86,6 +87,22 @@ def test_accepting_begins_the_history_anew_with_the_regressions_at_its_end() -> 
     assert baseline(changed, 6) == 4
     assert compared_nights(changed, 6, 20) == [4, 5]
     assert accepted([run(1), run(2)])[1] == [2]
+
+
+def test_a_picture_shows_each_night_beside_the_level(tmp_path: Path) -> None:
+    """The level is that of nights without a regression; cells around zero have no relative change."""
+    history = [
+        run(1, 90.0),
+        run(2, 110.0),
+        run(3, 60.0, verdict="regression"),
+        run(3, None, seed=1, verdict="regression"),
+        run(3, 0.0, task="zero", verdict="regression"),
+    ]
+    plot_nights(history, tmp_path / "history.png")
+
+    assert night_changes(history) == {1: [-0.1], 2: [0.1], 3: [-0.4]}
+    assert (tmp_path / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["history.png"]
 
 
 def test_cells_hold_the_runs_of_the_nights_that_count() -> None:
