@@ -29,10 +29,11 @@ function studyBlock(study, payload, places) {
     element("div", { class: "choosers" },
       chooser("After the same", "kind", Object.fromEntries(kinds.map((kind) => [kind, KINDS[kind]])), choices),
       isMany ? chooser("Over tasks", "metric", METRICS, choices) : null),
+    element("div", { class: isMany ? "pair" : null }, isMany ? wholeScores(context) : null, chances(context)),
+    element("h4", { class: "over" }, "Which ratio to take"),
     advice(context),
     element("h4", { class: "over" }, "Score against train ratio"),
-    element("div", { class: "panels" }, isMany ? wholeScores(context) : null, study.tasks.map((task) => taskScores(task, context))),
-    chances(context),
+    element("div", { class: "panels" }, study.tasks.map((task) => taskScores(task, context))),
     fractions.length === 0 ? null : [
       element("h4", { class: "over" }, "What a score costs: frames against compute"),
       element("div", { class: "choosers" },
@@ -58,7 +59,7 @@ function dots(points, label) {
 }
 
 function wholeScores({ study, payload, label, choices }) {
-  const chart = new LineChart({ title: "All tasks", labels: payload.labels });
+  const chart = new LineChart({ title: "All tasks", labels: payload.labels, ratio: 0.58 });
   const note = element("p");
   const update = () => {
     const held = study.aggregate.find((each) => each.kind === choices.get("kind"));
@@ -148,6 +149,6 @@ function chances({ study, choices }) {
   };
   choices.onChange(update);
   update();
-  return [element("h4", { class: "over" }, "Chance that a run beats the one of the same task and seed"),
-    scrolling("Paired chances", element("table", { class: "chances" }, body))];
+  return element("div", {}, element("h4", {}, "Chance that a run beats the one of the same task and seed"),
+    scrolling("Paired chances", element("table", { class: "chances" }, body)));
 }
