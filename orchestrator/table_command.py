@@ -16,7 +16,6 @@ from aggregation.evaluation import Evaluation, evaluate
 from aggregation.score_table import Entry, Row, ScoreTable, score_table
 from aggregation.sources import Sources, open_sources
 from aggregation.table_formats import latex, markdown, printable, tidy_csv
-from aggregation.table_plot import plot_table
 from orchestrator.consoles import console_for
 from orchestrator.progress_bar import ProgressBar
 from sweeps.errors import ConfigError, UnknownNameError
@@ -56,6 +55,8 @@ def table(arguments: argparse.Namespace) -> int:
             for suite in _suites(sources)
         ]
     if arguments.plot is not None:
+        from aggregation.table_plot import plot_table  # matplotlib takes longer than most tables
+
         for evaluation, path in zip(evaluations, _picture_paths(arguments.plot.expanduser(), evaluations), strict=True):
             plot_table(evaluation, path)
     form = "json" if arguments.json else arguments.format

@@ -1,5 +1,7 @@
 """Fine bins of one run, and the cache of those of every run."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -216,3 +218,34 @@ def test_other_programs_read_the_bins(tmp_path: Path) -> None:
         ("dmc_walker_walk", "dreamerv3", 0, 1500, 2, 4.0, 3.0, 5.0),
     ]
     assert pq.read_metadata(segment).num_rows == 376
+
+
+def mismatches(store: Path, rounds: int) -> list[str]:
+    """Runs whose bins are not those of their episodes, in several looks at a store."""
+    found = []
+    for _ in range(rounds):
+        with open_sources([store]) as sources:
+            exact = {str(run.key): bins_of(each.steps, each.scores) for run, each in sources.episodes()}
+            cached = {str(run.key): bins for run, bins in sources.bins()}
+        found += [run for run in exact if not np.array_equal(exact[run].mean, cached[run].mean, equal_nan=True)]
+        found += sorted(exact.keys() ^ cached.keys())
+    return found
+
+
+def test_views_in_several_processes_agree_while_a_sweep_is_collected(tmp_path: Path) -> None:
+    """Each sees one state of the dataset, and whoever updates the cache last leaves a sound one."""
+    store = tmp_path / "store"
+    paths = [write_foreign(tmp_path / "logs", log_text([(5, 1.0)]), label=f"m{number}") for number in range(4)]
+    collect([tmp_path / "logs"], store)
+    step = 5
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        views = [pool.submit(mismatches, store, 8) for _ in range(2)]
+        while not all(view.done() for view in views):
+            for path in paths[step % 2 :: 2]:
+                step += 7
+                with path.open("ab") as log:
+                    log.write(line(step, float(step)))
+            collect([tmp_path / "logs"], store)
+        assert [view.result() for view in views] == [[], []]
+
+    assert_sound(store)
