@@ -19,10 +19,9 @@ from aggregation.plot_style import COLOURS, QUIET
 from aggregation.plots import Plot, save
 from aggregation.ratio_budgets import Budget, Kind
 from aggregation.ratio_frontier import Frontier
-from aggregation.ratio_study import AggregateBudget, RatioStudy, TaskStudy, ratio_study
+from aggregation.ratio_study import AggregateBudget, RatioStudy, TaskStudy
 from aggregation.ratio_verdict import Recommendation
-from aggregation.scales import RAW, Scale
-from aggregation.sources import Sources
+from aggregation.scales import RAW
 from sweeps.contracts import ratio_text
 
 Floats = NDArray[np.float64]
@@ -46,27 +45,25 @@ _SMALL = 6.2
 
 
 def plot_studies(
-    sources: Sources,
+    studies: Sequence[RatioStudy],
     folder: Path,
     *,
     name: str = "ratio_study",
     formats: Sequence[str] = ("png", "svg"),
-    scale_of: Callable[[str], Scale] = lambda _suite: RAW,
 ) -> list[Plot]:
-    """Draw the study of every method whose train ratio varies, as `<folder>/<name>-<suite>-<method>.png` and so on.
+    """Draw each study as `<folder>/<name>-<suite>-<method>.png` and so on. One without a task has no picture.
 
     Args:
-        sources: What was opened.
+        studies: Of `ratio_study`.
         folder: Where to.
         name: What the names of the files begin with.
         formats: See plots.py.
-        scale_of: From a suite's name to what makes its tasks comparable.
 
     Raises:
         LogError: the folder cannot be written.
     """
     plots = []
-    for study in ratio_study(sources, scale_of=scale_of):
+    for study in studies:
         if not study.tasks:
             continue
         figure = draw(study)

@@ -2,21 +2,25 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from aggregation.axes import axis_named
 from aggregation.curve_view import CurveView
 from aggregation.plots import Plot, plot_curves, plot_fans, plots_folder
+from aggregation.ratio_study import RatioStudy, ratio_study
 from aggregation.ratio_study_plot import plot_studies
 from aggregation.scales import scales
 from aggregation.smoothing import Smoothing
 from aggregation.sources import Sources, open_sources
+from orchestrator.consoles import console_for
 from orchestrator.progress_bar import ProgressBar
+from orchestrator.study_table import print_studies
 from sweeps.errors import ConfigError, LogError
 
 
 def plot(arguments: argparse.Namespace) -> int:
-    """Draw what was asked for and tell where it lies."""
+    """Draw what was asked for, and tell where it lies and what it says."""
     view = _view(arguments)
     with ProgressBar("reading", is_bytes=True) as progress:
         sources = open_sources(
@@ -31,14 +35,17 @@ def plot(arguments: argparse.Namespace) -> int:
         )
     with sources, ProgressBar("drawing", is_bytes=False) as progress:
         sources.binning = progress.update
-        pictures = _pictures(arguments, sources, view)
+        studies = _studies(arguments, sources) if arguments.study else []
+        pictures = _pictures(arguments, sources, view, studies)
     if arguments.json:
-        print(json.dumps({"pictures": [picture.to_json() for picture in pictures]}))
+        told = {"pictures": [picture.to_json() for picture in pictures]}
+        print(json.dumps(told | ({"studies": [study.to_json() for study in studies]} if arguments.study else {})))
         return 0
     for picture in pictures:
         print(*picture.files.values(), sep="\n")
-        for note in picture.notes:
-            print(f"  {note}")
+        if not studies:
+            print(*(f"  {note}" for note in picture.notes), sep="\n", end="\n" if picture.notes else "")
+    print_studies(console_for(sys.stdout), studies)
     return 0
 
 
@@ -60,20 +67,25 @@ def _view(arguments: argparse.Namespace) -> CurveView:
     )
 
 
-def _pictures(arguments: argparse.Namespace, sources: Sources, view: CurveView) -> list[Plot]:
+def _studies(arguments: argparse.Namespace, sources: Sources) -> list[RatioStudy]:
+    scale_of = scales(arguments.protocol, arguments.config_dir)
+    studies = [study for study in ratio_study(sources, scale_of=scale_of) if study.tasks]
+    if not studies:
+        where = ", ".join(str(source.path) for source in sources.sources)
+        raise LogError(
+            f"There is no replay ratio to study in {where}: no method has data at two train ratios or more. "
+            f"Sweep it, as in train_ratio=64,256."
+        )
+    return studies
+
+
+def _pictures(
+    arguments: argparse.Namespace, sources: Sources, view: CurveView, studies: list[RatioStudy]
+) -> list[Plot]:
     folder: Path = arguments.out.expanduser() if arguments.out else plots_folder(sources)
     formats = list(dict.fromkeys(arguments.format.split(",")))
-    scale_of = scales(arguments.protocol, arguments.config_dir)
     if arguments.study:
-        name = arguments.name or "ratio_study"
-        pictures = plot_studies(sources, folder, name=name, formats=formats, scale_of=scale_of)
-        if not pictures:
-            where = ", ".join(str(source.path) for source in sources.sources)
-            raise LogError(
-                f"There is no replay ratio to study in {where}: no method has data at two train ratios or more. "
-                f"Sweep it, as in train_ratio=64,256."
-            )
-        return pictures
+        return plot_studies(studies, folder, name=arguments.name or "ratio_study", formats=formats)
     if arguments.fan:
         return [plot_fans(sources, folder, name=arguments.name or "fans", view=view, formats=formats)]
     return [
@@ -87,6 +99,6 @@ def _pictures(arguments: argparse.Namespace, sources: Sources, view: CurveView) 
             with_aggregates=arguments.aggregate is not None,
             with_lengths=arguments.length,
             with_seeds=arguments.seeds,
-            scale_of=scale_of,
+            scale_of=scales(arguments.protocol, arguments.config_dir),
         )
     ]

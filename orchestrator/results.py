@@ -9,6 +9,7 @@ from rich.console import Console
 from aggregation.binning import View
 from aggregation.collect import Summary, collect
 from aggregation.plots import Plot, plot_curves, plots_folder
+from aggregation.ratio_study import ratio_study
 from aggregation.ratio_study_plot import plot_studies
 from aggregation.report.report import Report
 from aggregation.scales import scales
@@ -80,7 +81,7 @@ class Results:
                 with open_sources([self._root.path]) as sources:
                     folder = plots_folder(sources)
                     files.plot = plot_curves(sources, folder)
-                    files.studies = plot_studies(sources, folder, scale_of=scales())
+                    files.studies = plot_studies(ratio_study(sources, scale_of=scales()), folder)
         except (DreamsweepError, OSError) as error:
             log.warning("The results are not complete: %s", error)
         try:

@@ -132,13 +132,8 @@ def test_study_pictures_show_evidence_and_missing_seeds(tmp_path: Path) -> None:
     assert titles == ["gym_a", "frames against updates", "chance to win, equal frames", "chance to win, equal updates"]
     assert [label.get_text() for label in scores.get_xticklabels()] == ["8", "16\n3/4"]
     assert "equal frames: 8; no difference seen from 16" in scores.texts[0].get_text()
-    (picture,) = ratio_study_plot.plot_studies(sources, tmp_path)
+    (picture,) = ratio_study_plot.plot_studies([study], tmp_path)
     assert Path(picture.files["png"]).name == "ratio_study-gym-m.png"
-
-
-def test_nothing_varies_no_study(tmp_path: Path) -> None:
-    """One ratio is no study."""
-    assert ratio_study_plot.plot_studies(BuiltSources([rising("m_tr8", 0)]), tmp_path) == []
 
 
 def test_pictures_are_written_and_the_svg_is_the_same_each_time(tmp_path: Path) -> None:
@@ -169,7 +164,7 @@ def test_studies_and_fans_are_the_same_bytes_too(tmp_path: Path) -> None:
         sources = BuiltSources(order)
         pictures = [
             plot_fans(sources, tmp_path, formats=["svg"]),
-            *ratio_study_plot.plot_studies(sources, tmp_path, formats=["svg"]),
+            *ratio_study_plot.plot_studies(ratio_study(sources), tmp_path, formats=["svg"]),
         ]
         written.append([Path(picture.file).read_bytes() for picture in pictures])
 

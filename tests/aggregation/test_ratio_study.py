@@ -249,6 +249,11 @@ def test_further_options_and_suites_make_studies_of_their_own() -> None:
     ]
 
 
+def test_one_ratio_is_no_study() -> None:
+    """There is nothing to compare."""
+    assert ratio_study(BuiltSources([learner(1, 0, by_updates), learner(1, 1, by_updates)])) == []
+
+
 def test_one_ratio_under_two_labels_counts_once() -> None:
     """The suite's own ratio as a default and as a number: the label with more runs stays, and the other is told."""
     runs = [learner(1, 0, by_updates), learner(4, 0, by_updates), learner(4, 1, by_updates)]

@@ -91,9 +91,23 @@ def test_fans_and_studies_have_names_of_their_own(tmp_path: Path, capsys: pytest
     assert main([*common, "--fan"]) == 0
     assert [(Path(each["svg"]).name, each["panels"]) for each in pictures(capsys)] == [("fans.svg", 4)]
     assert main([*common, "--study"]) == 0
-    (study,) = pictures(capsys)
-    assert (Path(study["svg"]).name, study["labels"]) == ("ratio_study-gym-m.svg", 2)
+    told = json.loads(capsys.readouterr().out)
+    assert [Path(each["svg"]).name for each in told["pictures"]] == ["ratio_study-gym-m.svg"]
+    (study,) = told["studies"]
+    assert (study["ratios"], [task["task"] for task in study["tasks"]]) == ([64, 256], ["gym_a", "gym_b"])
     assert "equal hours" in study["notes"][0]
+
+
+def test_a_study_prints_its_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Per task and budget the ratio to take, the next best, the difference, and that two seeds are too few."""
+    logs = write_grid(tmp_path / "logs")
+
+    assert main(["plot", str(logs), "--out", str(tmp_path), "--format", "svg", "--study"]) == 0
+    out = capsys.readouterr().out
+    first = next(line.split() for line in out.splitlines() if line.startswith("gym_a"))
+    assert first[:6] == ["gym_a", "environment", "frames", "4,000", "256", "9.76e+05"]
+    assert first[-3:] == ["too", "few", "seeds"]
+    assert "gym m: train ratio 64, 256" in out
 
 
 @pytest.mark.parametrize(
