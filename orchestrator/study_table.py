@@ -14,9 +14,8 @@ from sweeps.contracts import ratio_text
 def print_studies(console: Console, studies: Sequence[RatioStudy]) -> None:
     """One table for each study."""
     for study in studies:
-        console.print(
-            f"\n[bold]{study.suite} {study.name}[/bold]: train ratio {', '.join(map(ratio_text, study.ratios))}"
-        )
+        ratios = ", ".join(map(ratio_text, study.ratios))
+        console.print(f"\n{study.suite} {study.name}: train ratio {ratios}", style="bold", markup=False)
         console.print(_table(study))
         for note in study.notes:
             console.print(note, soft_wrap=True, markup=False)

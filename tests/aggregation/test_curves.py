@@ -1,5 +1,7 @@
 """Curves of runs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from run_builders import BuiltSources, built
@@ -7,11 +9,14 @@ from run_builders import BuiltSources, built
 from aggregation.binning import binned, filled
 from aggregation.curve_view import CurveView
 from aggregation.curves import CurveSet, curves
-from aggregation.scales import Scale
+from aggregation.scales import Scale, scales
+from aggregation.score_files import read_score_file
 from aggregation.smoothing import Smoothing
+from aggregation.sources import open_sources
 from sweeps.contracts import Schedule
 
 NAN = np.nan
+PUBLISHED = Path(__file__).parents[3] / "shared/data/score_files/atari100k-dreamerv3.json.gz"
 
 
 def curve_of(shown: CurveSet, label: str, task: str | None = "gym_CartPole-v1") -> object:
@@ -171,3 +176,31 @@ def test_the_order_of_discovery_does_not_matter(axis: str) -> None:
     one = curves(BuiltSources(runs), CurveView(axis=axis)).to_json()
 
     assert one == curves(BuiltSources(runs[::-1]), CurveView(axis=axis)).to_json()
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="needs the published score files")
+def test_published_curves_are_those_of_plain_arithmetic() -> None:
+    """Atari100k of DreamerV3: every task's mean at every point, and an aggregate near that of a human."""
+    with open_sources([PUBLISHED]) as sources:
+        shown = curves(sources, CurveView(points=40), with_aggregates=True, scale_of=scales())
+    records = read_score_file(PUBLISHED)
+    *tasks, aggregate = shown.panels
+    assert len(tasks) == aggregate.curves[0].tasks == 26
+    for panel in tasks:
+        (curve,) = panel.curves
+        own = [record for record in records if record.task == panel.task]
+        end = max(record.xs[-1] for record in own)
+        edges = np.concatenate([[0], curve.xs])
+        rows = []
+        for record in own:
+            scores = np.array([NAN if y is None else y for y in record.ys])
+            means = filled(binned(np.array(record.xs), scores, edges))
+            means[np.digitize(record.xs[-1], edges[:-1]) :] = NAN
+            rows.append(means)
+        assert curve.xs[-1] == end
+        some = np.isfinite(rows).any(axis=0)
+        np.testing.assert_allclose(curve.centre[some], np.nanmean(np.array(rows)[:, some], axis=0), rtol=1e-9)
+        assert np.isnan(curve.centre[~some]).all()
+    whole = np.isfinite(aggregate.curves[0].centre)
+    assert whole[5:35].all()
+    assert 0.9 < aggregate.curves[0].centre[whole][-1] < 1.5
