@@ -40,7 +40,7 @@ def cluster_of(settings: ClusterSettings, storage: StorageSettings) -> Cluster:
     def start_here(sweep_id: str) -> Callable[[], None]:
         head = LocalHead(sweep_id, cpus=settings.cpus, gpus=settings.gpus, namespace=settings.namespace)
         ray_cluster.join(head.address())
-        heads.append(head)
+        heads[:] = [head]
         return head.stop
 
     def beat() -> None:
@@ -59,6 +59,7 @@ def cluster_of(settings: ClusterSettings, storage: StorageSettings) -> Cluster:
         preemption_command=settings.preemption_command,
         storage=storage,
         beat=beat,
+        is_lost=lambda: not all(head.is_alive() for head in heads),
     )
 
 

@@ -63,6 +63,10 @@ class LocalHead:
         record = self._live_record()
         return record["address"] if record else self._start()
 
+    def is_alive(self) -> bool:
+        """Whether the head serves."""
+        return self._live_record() is not None
+
     def touch(self) -> None:
         """Tell the head that an orchestrator is there."""
         with contextlib.suppress(FileNotFoundError):

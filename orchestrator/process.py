@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import clock
 from orchestrator.guard import descendants
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -41,9 +40,8 @@ class GuardedProcess:
         header: str,
         exit_path: Path,
         orphan_grace_s: float,
-        lease_s: float | None = None,
+        leased_until: float | None = None,
     ) -> None:
-        lease_until = None if lease_s is None else clock.boottime() + lease_s
         control, self._control = os.pipe()
         self._status, status = os.pipe()
         try:
@@ -66,7 +64,7 @@ class GuardedProcess:
             "header": header,
             "exit_path": str(exit_path),
             "orphan_grace_s": orphan_grace_s,
-            "lease_until": lease_until,
+            "lease_until": leased_until,
         }
         self._tell(json.dumps(spec))
         self._buffer = b""
@@ -96,9 +94,9 @@ class GuardedProcess:
         """SIGTERM now, SIGKILL for all that is left after `grace_s` seconds. Returns at once."""
         self._tell(f"stop {grace_s}")
 
-    def renew_lease(self, seconds: float) -> None:
-        """Let the program run `seconds` from now, if nothing else is heard."""
-        self._tell(f"lease {clock.boottime() + seconds}")
+    def renew_lease(self, until: float) -> None:
+        """Let the program run until a moment of `clock.boottime`, if nothing else is heard."""
+        self._tell(f"lease {until}")
 
     def cpu_seconds(self) -> float:
         """CPU time of the program and everything below it that is alive; 0 where it cannot be told."""

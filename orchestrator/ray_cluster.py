@@ -109,8 +109,7 @@ class AttemptActor:
         """Start an attempt, once; returns as soon as there is something to tell."""
         if self._held != (spec.key, attempt):
             assert self._worker is None or self._worker.report().verdict is not None, self._held
-            lease_s = self._first_lease_s(spec.key, attempt)
-            terms = Terms(lease_s, preemption_command)
+            terms = Terms(self._first_lease_until(spec.key, attempt), preemption_command)
             self._worker = AttemptWorker(spec, run_dir, attempt, terms, handover=handover, fresh_from=fresh_from)
             self._held = (spec.key, attempt)
             if self._held in self._stopped:
@@ -148,11 +147,11 @@ class AttemptActor:
         if self._worker is not None and self._held == (key, attempt):
             self._worker.stop(outcome, cause)
 
-    def _first_lease_s(self, key: RunKey, attempt: int) -> float:
+    def _first_lease_until(self, key: RunKey, attempt: int) -> float:
         for _ in range(_FIRST_LEASE_TRIES):
-            lease_s = self._renewed_s(key, attempt)
-            if lease_s is not None and lease_s > self._lease_s / 2:
-                return lease_s
+            until = self._renewed_until(key, attempt)
+            if until is not None and until > clock.boottime() + self._lease_s / 2:
+                return until
             clock.sleep(0.2)
         raise TimeoutError("the registry of leases grants none")
 
@@ -160,17 +159,17 @@ class AttemptActor:
         while True:
             clock.sleep(self._lease_s / 4)
             if self._worker is not None and self._held and self._worker.report().verdict is None:
-                left_s = self._renewed_s(*self._held)
-                if left_s is not None:
-                    self._worker.renew_lease(left_s)
+                until = self._renewed_until(*self._held)
+                if until is not None:
+                    self._worker.renew_lease(until)
                 elif self._is_given_up:
                     # Its network was cut, or its machine paused, and nobody could tell it that nobody waits for it any
                     # more. Another attempt may be at work: there is no time for grace.
-                    self._worker.renew_lease(0.0)
+                    self._worker.renew_lease(clock.boottime())
                     os._exit(0)
 
-    def _renewed_s(self, key: RunKey, attempt: int) -> float | None:
-        """Ask for another lease; what is left of it when the answer comes, or None where there is none."""
+    def _renewed_until(self, key: RunKey, attempt: int) -> float | None:
+        """Ask for another lease; the moment of `clock.boottime` at which it runs out, or None where there is none."""
         asked_at = clock.boottime()
         try:
             if self._registry is None:
@@ -180,7 +179,7 @@ class AttemptActor:
             self._registry = None  # a head that came back has another one
             return None
         self._is_given_up = not is_granted
-        return self._lease_s - (clock.boottime() - asked_at) if is_granted else None
+        return asked_at + self._lease_s if is_granted else None
 
 
 class LeaseRegistry:
@@ -326,12 +325,14 @@ class RayCluster:
         preemption_command: str | None = None,
         storage: StorageSettings | None = None,
         beat: Callable[[], None] = lambda: None,
+        is_lost: Callable[[], bool] = lambda: False,
     ) -> None:
         """Set up; nothing is started yet.
 
         Args:
             connect: takes the sweep's id, connects this process, and returns what ends the connection for good.
             beat: called at every poll: the orchestrator is there.
+            is_lost: whether the cluster is gone for good, and `connect` would make another one.
         """
         self._connect = connect
         self._disconnect: Callable[[], None] = lambda: None
@@ -344,6 +345,7 @@ class RayCluster:
         #: Questions for parcels, and in the end the request to discard what was sent.
         self._parcels: dict[Any, _Flight] = {}
         self._beat = beat
+        self._is_lost = is_lost
         self._flights: dict[tuple[RunKey, int], _Flight] = {}
         self._calls: dict[Any, _Flight] = {}
         #: Actors whose attempt has ended and that may take the next one, by node and resources.
@@ -457,6 +459,8 @@ class RayCluster:
             ) from None
 
     def _poll(self, timeout_s: float) -> list[Event]:
+        if self._is_lost():  # looked at first: without its head, Ray waits for a minute and then ends this process
+            self._open_again()
         self._beat()
         self._give_back_idle()
         self._look_at_nodes()
@@ -470,6 +474,19 @@ class RayCluster:
             self._give_up_unplaced()
         events, self._pending = self._pending, []
         return events
+
+    def _open_again(self) -> None:
+        """Make another cluster; what ran on the old one is in doubt."""
+        log.warning("The head of the cluster has died; another one is started.")
+        attempts = list(self._flights)
+        self._pending += [NodeLeft(at=clock.now(), node=node) for node in self._nodes]
+        for known in (self._flights, self._calls, self._parcels, self._idle, self._nodes):
+            known.clear()
+        self._reach, self._nodes_at = _Reach(), float("-inf")
+        ray.shutdown()
+        self._disconnect = self._connect(self._sweep_id)
+        self._registry = self._find_registry()
+        self.adopt(attempts)
 
     def _listen(self, timeout_s: float) -> None:
         """Hear what the actors say, until one of them has news."""

@@ -74,8 +74,8 @@ class Progress:
 class Terms:
     """What an attempt owes to its cluster."""
 
-    #: The first lease, in seconds from the making of the worker; None where the attempt cannot be cut off.
-    lease_s: float | None = None
+    #: The moment of `clock.boottime` at which the first lease runs out; None where the attempt cannot be cut off.
+    leased_until: float | None = None
     #: A program that ends with 0 when this machine is about to be taken away.
     preemption_command: str | None = None
 
@@ -122,7 +122,7 @@ class AttemptWorker:
         self._handover = handover
         self._fresh_from = fresh_from
         #: A moment of `clock.boottime`, after which another attempt may run.
-        self._leased_until = None if self._terms.lease_s is None else clock.boottime() + self._terms.lease_s
+        self._leased_until = self._terms.leased_until
         self._dir = run_dir if handover is None else RunDir(local_folder(handover, attempt))
         self._attempt = attempt
         self._outbox: Outbox | None = None
@@ -160,11 +160,11 @@ class AttemptWorker:
         """End the attempt with its grace period. Returns at once."""
         self._stop = self._stop or (outcome, cause)
 
-    def renew_lease(self, seconds: float) -> None:
-        """Let the trainer go on for `seconds` from now, whatever becomes of the connection to the head."""
-        self._leased_until = clock.boottime() + seconds
+    def renew_lease(self, until: float) -> None:
+        """Let the trainer go on until a moment of `clock.boottime`, whatever becomes of the connection to the head."""
+        self._leased_until = until
         if self._process is not None:
-            self._process.renew_lease(seconds)
+            self._process.renew_lease(until)
 
     def parcel(self, have: Mapping[str, int], *, is_anew: bool) -> Parcel:
         """What the root lacks of the attempt; see Outbox.parcel."""
@@ -275,8 +275,8 @@ class AttemptWorker:
             set_aside=set_aside,
         )
         self._record(record)
-        lease_s = None if self._leased_until is None else self._leased_until - clock.boottime()
-        if lease_s is not None and lease_s <= 0:
+        leased_until = self._leased_until
+        if leased_until is not None and clock.boottime() >= leased_until:
             return Verdict("worker_lost", "its lease ran out before its trainer could be started"), None
         process = GuardedProcess(
             launch.argv,
@@ -286,8 +286,8 @@ class AttemptWorker:
             header=_header(self._attempt, started_at, launch.argv, repairs),
             exit_path=self._dir.exit_status(self._attempt),
             # Where a lease bounds it, another attempt waits for its end: a node that goes down is no reason for haste.
-            orphan_grace_s=trainer.settings.grace_s if lease_s is not None else min(2.0, trainer.settings.grace_s),
-            lease_s=lease_s,
+            orphan_grace_s=min(trainer.settings.grace_s, 2.0 if leased_until is None else float("inf")),
+            leased_until=leased_until,
         )
         self._process = process
         record = replace(record, pid=process.pid)

@@ -34,7 +34,7 @@ class DoomedSweep:
     def __init__(
         self,
         folder: Path,
-        address: str,
+        address: str | None,
         *,
         seeds: int,
         episodes: int,
@@ -45,6 +45,7 @@ class DoomedSweep:
         """Describe it; nothing is started yet.
 
         Args:
+            address: of its cluster; None for one of its own with two CPUs, which it starts here.
             entering: words that make an orchestrator run where it reaches the cluster.
             storage: whether workers see the root, or ship what they make to it; then `$NODE_DISK` is theirs.
         """
@@ -71,8 +72,8 @@ class DoomedSweep:
         )
         overrides = [
             f"root={self.root}",
-            "cluster=ray",
-            f"cluster.address='{self.address}'",
+            *(["cluster=local", "cluster.cpus=2"] if self.address is None else ["cluster=ray"]),
+            *([] if self.address is None else [f"cluster.address='{self.address}'"]),
             f"cluster.lease_s={LEASE_S}",
             "cluster.poll_every_s=1",
             "trainer=command",

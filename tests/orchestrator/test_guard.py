@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from fakes.fake_runs import is_alive, wait_until
 
+from orchestrator import clock
 from orchestrator.process import ExitStatus, GuardedProcess
 
 # Writes its process ids to the file `pids`: a child, a grandchild that forked twice, and one in a session of its own,
@@ -42,6 +43,7 @@ TREE_SIZE = 5
 OWNER = """
 import json, os, sys
 from pathlib import Path
+from orchestrator import clock
 from orchestrator.process import GuardedProcess
 words = json.loads(sys.argv[1])
 process = GuardedProcess(words["argv"], environ=dict(os.environ), cwd=Path.cwd(), output=Path("out"), header="",
@@ -339,7 +341,7 @@ def test_the_program_dies_with_its_guard(start: Start, tmp_path: Path, is_early:
 
 def test_a_lease_that_runs_out_ends_the_tree(start: Start, tmp_path: Path) -> None:
     """Without a word there is no time for grace: another attempt may begin."""
-    process = start(TREE, lease_s=1.0)
+    process = start(TREE, leased_until=clock.boottime() + 1.0)
     tree = pids(tmp_path)
     status = ending(process)
 
@@ -349,7 +351,7 @@ def test_a_lease_that_runs_out_ends_the_tree(start: Start, tmp_path: Path) -> No
 
 def test_a_lease_that_runs_out_ends_a_grace_period(start: Start, tmp_path: Path) -> None:
     """However much grace a preemption gave: another attempt may begin when the lease is over."""
-    process = start(TREE, lease_s=1.0)
+    process = start(TREE, leased_until=clock.boottime() + 1.0)
     processes = pids(tmp_path)
     process.stop(grace_s=600.0)
     status = ending(process)
@@ -360,9 +362,9 @@ def test_a_lease_that_runs_out_ends_a_grace_period(start: Start, tmp_path: Path)
 
 def test_a_renewed_lease_lets_the_program_go_on(start: Start, tmp_path: Path) -> None:
     """Each renewal counts from the moment in which it arrives."""
-    process = start("import time; time.sleep(1.2); print('through')", lease_s=0.8)
+    process = start("import time; time.sleep(1.2); print('through')", leased_until=clock.boottime() + 0.8)
     while process.wait(0.1) is None:
-        process.renew_lease(0.8)
+        process.renew_lease(clock.boottime() + 0.8)
 
     assert (ending(process).exit_code, (tmp_path / "out").read_text()) == (0, "=== header\nthrough\n")
 
@@ -372,6 +374,6 @@ def test_stopping_a_program_that_has_ended_is_harmless(start: Start) -> None:
     process = start("")
     status = ending(process)
     process.stop(1.0)
-    process.renew_lease(1.0)
+    process.renew_lease(clock.boottime() + 1.0)
 
     assert process.wait(0.0) == status

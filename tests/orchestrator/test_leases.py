@@ -14,7 +14,7 @@ from fakes.fake_runs import fake_run, is_alive, processes_with, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import ray_cluster
+from orchestrator import clock, ray_cluster
 from orchestrator.events import AttemptEnded
 from orchestrator.guard import descendants
 from orchestrator.leases import LeaseBook, margin_s
@@ -118,7 +118,7 @@ def test_when_the_book_says_that_a_lease_is_over_it_is(
 def test_a_worker_that_was_frozen_before_it_began_starts_nothing(tmp_path: Path) -> None:
     """Its lease ran out meanwhile: another attempt may be at work in the run directory."""
     run_dir = RunDir(tmp_path / "run")
-    worker = AttemptWorker(fake_run("hang"), run_dir, 1, Terms(lease_s=0.2))
+    worker = AttemptWorker(fake_run("hang"), run_dir, 1, Terms(clock.boottime() + 0.2))
     time.sleep(0.3)
     worker.start()
     report = worker.wait(10.0)
@@ -132,9 +132,9 @@ def test_a_worker_that_was_frozen_before_it_began_starts_nothing(tmp_path: Path)
 
 def test_a_lease_that_is_renewed_before_the_trainer_starts_counts(tmp_path: Path) -> None:
     """Looking after a large checkpoint may take longer than a lease."""
-    worker = AttemptWorker(fake_run(), RunDir(tmp_path / "run"), 1, Terms(lease_s=0.2))
+    worker = AttemptWorker(fake_run(), RunDir(tmp_path / "run"), 1, Terms(clock.boottime() + 0.2))
     time.sleep(0.3)
-    worker.renew_lease(20.0)
+    worker.renew_lease(clock.boottime() + 20.0)
     worker.start()
 
     assert worker.wait(10.0).verdict == Verdict("succeeded")
@@ -142,7 +142,7 @@ def test_a_lease_that_is_renewed_before_the_trainer_starts_counts(tmp_path: Path
 
 def test_a_trainer_whose_lease_ran_out_is_a_lost_worker(tmp_path: Path) -> None:
     """The kernel's killer of processes sends the same signal, and would cost a retry."""
-    worker = AttemptWorker(fake_run("hang"), RunDir(tmp_path / "run"), 1, Terms(lease_s=1.0))
+    worker = AttemptWorker(fake_run("hang"), RunDir(tmp_path / "run"), 1, Terms(clock.boottime() + 1.0))
     worker.start()
 
     assert worker.wait(10.0).verdict == Verdict(

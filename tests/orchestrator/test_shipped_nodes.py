@@ -36,7 +36,7 @@ class LostNode(Chaos):
             orchestrator.wait()
 
     def _is_under_way(self) -> bool:
-        saved = {path.parent.parent for path in (self._folder / "store").rglob("manifests/*.json")}
+        saved = {path.parent.parent for path in (self._folder / "store").glob("*/*/*/*/*/manifests/*.json")}
         logged = [folder for _, folder in SweepRoot(self.root).run_dirs() if folder.scores.exists()]
         return len(saved) == len(logged) == _RUNS
 
