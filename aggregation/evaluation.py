@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aggregation.scales import Scale, protocol_scale
 from aggregation.sources import RunInfo, Sources, label_order
 from aggregation.statistics import Interval, LeaveOneOut, intervals, leave_one_task_out
 from aggregation.student_t import quantile
 from aggregation.window_scores import Progress, Window
 from sweeps.errors import ConfigError, LogError, UnknownNameError
-from sweeps.protocols import protocol_of, read_normaliser, read_suite
+from sweeps.protocols import protocol_of, read_suite
 from sweeps.settings import Protocol
 
 Floats = NDArray[np.float64]
@@ -27,35 +28,8 @@ REPS = 10_000
 #: Where there are many labels, each gets fewer draws, so that they all take a second.
 _FEWEST_REPS, _REPS_OF_ALL = 2_000, 200_000
 CONFIDENCE = 0.95
-_NAMED_TASKS = 4
 #: Metrics that compare with the score of 1.
 _AGAINST_ONE = ("optimality_gap", "capped_mean")
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How the score of a task is put on a scale that tasks share, and how numbers on that scale are shown."""
-
-    #: By task, the scores that stand for 0 and 1; None where scores are compared as they are.
-    spans: Mapping[str, tuple[float, float]] | None
-    #: What is shown is `offset + factor * value`.
-    factor: float = 1.0
-    offset: float = 0.0
-    #: Behind a shown number: `%`, or nothing.
-    unit: str = ""
-    #: In words: `% by atari57_gamer`, `score`.
-    name: str = "score"
-
-    def normalised(self, task: str, scores: Floats) -> Floats:
-        """Scores of a task on the shared scale, of the same shape."""
-        if self.spans is None:
-            return scores
-        low, high = self.spans[task]
-        return (scores - low) / (high - low)
-
-    def shown(self, value: float, metric: str) -> float:
-        """An aggregate as it is shown; an optimality gap is a distance, the others are places on the scale."""
-        return self.factor * value + (0.0 if metric == "optimality_gap" else self.offset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +260,7 @@ def evaluate(
         sorted(dict.fromkeys(run.key.task for run in runs), key=lambda task: (order.get(task, len(order)), task))
     )
     labels = tuple(dict.fromkeys(run.label for run in sorted(runs, key=label_order)))
-    scale = _scale(used, tasks, config_dir)
+    scale = protocol_scale(used, tasks, config_dir)
     windows = _windows(used, runs)
     scores = sources.window_scores(runs, {(name, task): window for task, window in windows.items()}, progress)
     if not any(scores):
@@ -326,24 +300,6 @@ def _suite(sources: Sources, wanted: str | None) -> str:
     if len(suites) > 1:
         raise ConfigError(f"There are runs of several suites: {', '.join(suites)}. Say which one is meant.")
     return suites[0]
-
-
-def _scale(protocol: Protocol, tasks: Sequence[str], config_dir: Path | None) -> Scale:
-    if protocol.normaliser not in (None, "none"):
-        assert protocol.normaliser is not None
-        spans = read_normaliser(protocol.normaliser, config_dir)
-        lacking = [task for task in tasks if task not in spans]
-        if lacking:
-            named = ", ".join(lacking[:_NAMED_TASKS]) + (", …" if len(lacking) > _NAMED_TASKS else "")
-            raise ConfigError(
-                f"The normaliser {protocol.normaliser!r} has no scores for {named}. Expected two for each task; choose "
-                f"another with --normaliser, --normaliser none to compare scores as they are, or fewer tasks."
-            )
-        return Scale(spans, factor=100.0, unit="%", name=f"% by {protocol.normaliser}")
-    if protocol.scores is not None:
-        low, high = protocol.scores
-        return Scale(dict.fromkeys(tasks, (low, high)), factor=high - low, offset=low)
-    return Scale(None)
 
 
 def _windows(protocol: Protocol, runs: Sequence[RunInfo]) -> dict[str, Window]:
@@ -398,7 +354,7 @@ def _cell(
         label=label,
         seeds=seeds,
         scores=scores,
-        normalised=scale.normalised(task, scores),
+        normalised=scale.of(task, scores),
         missing=tuple(missing),
         mean=mean_interval(scores),
     )

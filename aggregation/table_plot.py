@@ -132,7 +132,7 @@ def _compressed_ticks(one: float, low: float, high: float) -> list[float]:
 
 def _shown(evaluation: Evaluation, task: str, scores: Floats) -> Floats:
     scale = evaluation.scale
-    return scale.offset + scale.factor * scale.normalised(task, scores)
+    return scale.offset + scale.factor * scale.of(task, scores)
 
 
 def _is_complete(evaluation: Evaluation, task: str) -> bool:

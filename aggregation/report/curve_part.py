@@ -17,8 +17,8 @@ from aggregation.bins import RunBins
 from aggregation.curve_bands import Summary, aggregate, mean, summary
 from aggregation.curve_tables import Grid, Scatter, scatter
 from aggregation.curve_view import Centre, CurveView
-from aggregation.evaluation import Scale
 from aggregation.report.rounding import rounded, rounded_number
+from aggregation.scales import Scale
 from aggregation.sources import RunInfo, Sources
 from sweeps.wording import counted
 
@@ -198,7 +198,7 @@ def _aggregate(
 
 
 def _shown(scale: Scale, task: str, table: Floats) -> Floats:
-    return scale.offset + scale.factor * scale.normalised(task, table)
+    return scale.offset + scale.factor * scale.of(task, table)
 
 
 def _statistics(table: Floats) -> tuple[Part, int]:
