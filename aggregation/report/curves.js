@@ -2,15 +2,12 @@
 
 import { Choices } from "./choices.js";
 import { chooser } from "./choosers.js";
+import { chartFigure } from "./figure.js";
 import { legend } from "./legend.js";
 import { LineChart } from "./line_chart.js";
-import { breakable, download, element } from "./nodes.js";
-import { counted } from "./numbers.js";
-import { BANDS, CENTRES, lineOf } from "./series.js";
+import { element } from "./nodes.js";
+import { BANDS, CENTRES, CENTRE_CAPTIONS, lineOf } from "./series.js";
 import { SMOOTHINGS } from "./smoothing.js";
-
-const WIDE = 0.36;
-const NORMAL = 0.68;
 
 const titles = (options) => Object.fromEntries(Object.entries(options).map(([name, each]) => [name, each.title]));
 
@@ -32,7 +29,7 @@ export function curvesSection(payload) {
     const smoothing = choices.get("smoothing");
     const band = choices.get("band");
     caption.replaceChildren(
-      `Line: ${CENTRES[choices.get("centre")]} over seeds` +
+      `Line: ${CENTRE_CAPTIONS[choices.get("centre")]}` +
       (smoothing === "none" ? "" : `, smoothed: ${SMOOTHINGS[smoothing].title}`) +
       `. Band: ${BANDS[band]}. Over ${axis.title}.` + (axis.note ? ` ${axis.note}` : "") + leftOut(payload, axis));
   };
@@ -50,47 +47,19 @@ function leftOut(payload, axis) {
 }
 
 function suiteBlock(suite, payload, choices) {
-  const axisTitle = () => payload.curves.axes.find((axis) => axis.name === choices.get("axis")).title;
-  const panels = [...(suite.aggregate ? [suite.aggregate] : []), ...suite.panels].map((panel, index) => {
-    const isFirst = index === 0 && (suite.aggregate !== null || suite.panels.length === 1);
-    const chart = new LineChart({ title: panel.title, labels: payload.labels, ratio: isFirst ? WIDE : NORMAL });
-    const update = () => chart.show(
-      panel.series.filter((series) => choices.isShown(series.label)).map((series) => lineOf(series, choices)).filter(Boolean),
-      { xTitle: axisTitle(), yTitle: panel.unit });
-    choices.onChange(update);
-    update();
-    const figure = element("figure", { class: isFirst ? "panel wide" : "panel", "data-panel": panel.title },
-      element("figcaption", {}, element("h4", {}, breakable(panel.title)), panel.note ? element("p", {}, panel.note) : null),
-      chart.node);
-    const enlarge = element("button", { type: "button", class: "quiet", "aria-pressed": String(isFirst), "aria-label": `${panel.title} in full width`, onclick: () => {
-      const isWide = figure.classList.toggle("wide");
-      enlarge.setAttribute("aria-pressed", isWide);
-      chart.ratio = isWide ? WIDE : NORMAL;
-      chart.draw();
-    } }, "⤢");
-    figure.firstChild.append(element("span", { class: "actions" }, enlarge,
-      element("button", { type: "button", class: "quiet", "aria-label": `Save ${panel.title} as SVG`, onclick: () => savePicture(chart, panel.title) }, "SVG")));
-    return figure;
-  });
+  const all = suite.aggregate ? [suite.aggregate, ...suite.panels] : suite.panels;
+  const isWide = (place) => place === 0 && (suite.aggregate !== null || all.length === 1);
   const name = payload.curves.suites.length > 1 ? element("h3", {}, suite.name) : null;
   return element("div", { class: "suite" }, name, suite.note ? element("p", { class: "note" }, suite.note) : null,
-    element("div", { class: "panels" }, panels),
-    suite.panels.length === 0 ? element("p", {}, `No curve yet: ${counted(0, "episode")}.`) : null);
+    element("div", { class: "panels" }, all.map((panel, place) => curvePanel(panel, payload, choices, isWide(place)))));
 }
 
-/** The chart as a file of its own: with the colours that the page gives it now. */
-function savePicture(chart, title) {
-  chart.refresh();
-  const original = chart.stage.querySelector("svg");
-  if (!original) return;
-  const copy = original.cloneNode(true);
-  const kept = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-linejoin", "fill-opacity", "font-size", "font-family"];
-  const from = original.querySelectorAll("*");
-  copy.querySelectorAll("*").forEach((node, index) => {
-    const style = getComputedStyle(from[index]);
-    for (const name of kept) node.setAttribute(name, style.getPropertyValue(name));
-  });
-  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  const text = new XMLSerializer().serializeToString(copy);
-  download(`${title.replace(/[^A-Za-z0-9_.-]+/g, "_")}.svg`, "image/svg+xml", text);
+function curvePanel(panel, payload, choices, isWide) {
+  const chart = new LineChart({ title: panel.title, labels: payload.labels });
+  const update = () => chart.show(
+    panel.series.filter((series) => choices.isShown(series.label)).map((series) => lineOf(series, choices)).filter(Boolean),
+    { xTitle: payload.curves.axes.find((axis) => axis.name === choices.get("axis")).title, yTitle: panel.unit });
+  choices.onChange(update);
+  update();
+  return chartFigure(chart, panel.note, { isWide, canChange: true });
 }

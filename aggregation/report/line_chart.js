@@ -61,8 +61,7 @@ export class LineChart {
     });
     this.node = element("div", { class: "chart" }, this.stage, this.tip, this.reset);
     this.stage.chart = this.node.chart = this;
-    // Its place is held before it is drawn, so that nothing moves under the reader.
-    this.stage.style.setProperty("aspect-ratio", `1 / ${this.ratioFor(innerWidth)}`);
+    this.hold();
     this.listen();
     charts.add(this);
     seen.observe(this.node);
@@ -95,6 +94,18 @@ export class LineChart {
 
   resize() {
     if (this.isNear && this.node.clientWidth && this.node.clientWidth !== this.width) this.draw();
+  }
+
+  /** Take another shape. */
+  reshape(ratio) {
+    this.ratio = ratio;
+    if (this.isNear) this.draw();
+    else this.hold();
+  }
+
+  /** Hold the place before it is drawn, so that nothing moves under the reader. */
+  hold() {
+    this.stage.style.setProperty("aspect-ratio", `1 / ${this.ratioFor(innerWidth)}`);
   }
 
   zoom(view) {

@@ -2,6 +2,7 @@
 
 import { Choices } from "./choices.js";
 import { chooser } from "./choosers.js";
+import { chartFigure } from "./figure.js";
 import { LineChart } from "./line_chart.js";
 import { breakable, element, scrolling } from "./nodes.js";
 import { counted, scoreText, shortNumber } from "./numbers.js";
@@ -44,11 +45,6 @@ function studyBlock(study, payload, places) {
     ]);
 }
 
-function figure(chart, title, note = null) {
-  return element("figure", { class: "panel", "data-panel": title },
-    element("figcaption", {}, element("h4", {}, breakable(title)), note), chart.node);
-}
-
 /** Each ratio as a dot with its interval, and a thin line through them. */
 function dots(points, label) {
   const there = points.filter((point) => point.y !== null);
@@ -71,7 +67,7 @@ function wholeScores({ study, payload, label, choices }) {
   };
   choices.onChange(update);
   update();
-  return figure(chart, "All tasks", note);
+  return chartFigure(chart, note);
 }
 
 function taskScores(task, { study, payload, label, choices }) {
@@ -87,11 +83,11 @@ function taskScores(task, { study, payload, label, choices }) {
   };
   choices.onChange(update);
   update();
-  return figure(chart, task.task, note);
+  return chartFigure(chart, note, { canChange: true });
 }
 
 function taskCosts(task, { study, payload, label, choices }) {
-  const chart = new LineChart({ title: `${task.task}, cost`, labels: payload.labels });
+  const chart = new LineChart({ title: task.task, labels: payload.labels });
   const note = element("p");
   const update = () => {
     const cost = choices.get("cost");
@@ -106,7 +102,7 @@ function taskCosts(task, { study, payload, label, choices }) {
   };
   choices.onChange(update);
   update();
-  return figure(chart, task.task, note);
+  return chartFigure(chart, note, { canChange: true });
 }
 
 const between = (low, high) => (low === null ? "" : `${scoreText(low)} to ${scoreText(high)}`);

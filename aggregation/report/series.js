@@ -4,6 +4,13 @@ import { SMOOTHINGS } from "./smoothing.js";
 
 export const CENTRES = { mean: "mean", median: "median", iqm: "interquartile mean" };
 
+/** What the line is, in words. The interquartile mean needs more runs than a task has seeds. */
+export const CENTRE_CAPTIONS = {
+  mean: "mean over seeds",
+  median: "median over seeds",
+  iqm: "interquartile mean over the runs of all tasks, and the mean over seeds where there is one task",
+};
+
 /** Every band by name. */
 export const BANDS = {
   std: "one standard deviation",
@@ -44,13 +51,14 @@ function edges(held, centre, band) {
   return [shifted(-1), shifted(1)];
 }
 
-/** The line of a series, or null where it has no such axis or centre: {label, xs, ys, lows, highs, seeds}. */
+/** The line of a series, or null where it has no such axis: {label, xs, ys, lows, highs, seeds}. */
 export function lineOf(series, choices) {
   const axis = choices.get("axis");
-  const centre = choices.get("centre");
   const xs = positions(series, axis);
+  if (xs === null) return null;
   const held = statistics(series, axis);
-  if (xs === null || !held[centre]) return null;
+  // Of a single seed all of them are the same.
+  const centre = held[choices.get("centre")] ? choices.get("centre") : "mean";
   const smooth = SMOOTHINGS[choices.get("smoothing")].apply;
   const [lows, highs] = edges(held, centre, choices.get("band"));
   return {

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
@@ -233,6 +234,37 @@ def test_a_chart_takes_the_full_width(grid: dict[str, Any], opened: Opened) -> N
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
     assert chart.bounding_box()["width"] == small
+
+
+def test_charts_and_tables_are_saved_as_files(grid: dict[str, Any], opened: Opened) -> None:
+    """The picture is whole by itself, with a legend; the table has a line for each cell."""
+    tab = opened(grid)
+    chart = panel(tab, "dmc_walker_walk")
+    chart.hover()
+
+    with tab.expect_download() as caught:
+        chart.get_by_label("Save dmc_walker_walk as SVG").click()
+    text = caught.value.path().read_text("utf-8")
+    assert caught.value.suggested_filename == "dmc_walker_walk.svg"
+    assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    assert _rgb(grid["labels"][0]["light"]) in text
+    assert text.count("dreamerv3_tr") >= 3
+    with tab.expect_download() as caught:
+        tab.get_by_text("Save as CSV").click()
+    lines = caught.value.path().read_text("utf-8").splitlines()
+    assert lines[0] == "task,label,mean,low,high,seeds,planned"
+    assert len(lines) == 1 + 2 * 3
+
+
+def test_a_line_that_a_chart_lacks_is_the_mean(grid: dict[str, Any], opened: Opened) -> None:
+    """The interquartile mean is for all tasks; a chart of one task shows the mean then, and the caption says so."""
+    tab = opened(grid)
+    chart = panel(tab, "dmc_walker_walk")
+    before = drawn(chart)
+
+    choose(tab, "centre", "iqm")
+    assert drawn(chart) == before
+    assert "the mean over seeds where there is one task" in tab.locator("#curves .caption").inner_text()
 
 
 def test_the_caption_tells_who_is_not_on_an_axis(opened: Opened, tmp_path: Path) -> None:
