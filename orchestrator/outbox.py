@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from orchestrator.shipping import Carried, Chunk, Handover, Parcel, beginning, cut_at_line, rescued
 from sweeps.contracts import Attempt
+from sweeps.errors import StorageError
 from sweeps.layout import RunDir
+from sweeps.settings import StorageSettings
 
 #: Of one log in one parcel.
 _MOST_BYTES = 2 * 1024 * 1024
@@ -131,12 +134,36 @@ class Outbox:
 
 def local_folder(handover: Handover, attempt: int) -> Path:
     """Where on this node an attempt writes: a folder of its own, as no two attempts may ever share one."""
-    settings = handover.storage
-    if settings.local_dir is None:
-        top = Path(tempfile.gettempdir()) / f"dreamsweep-{getuser()}"
-    else:
-        top = Path(os.path.expandvars(settings.local_dir)).expanduser().absolute()
-    return top / handover.folder / str(attempt)
+    return _local_top(handover.storage) / handover.folder / str(attempt)
+
+
+def check_local(storage: StorageSettings) -> None:
+    """See that attempts can write where they are to write on this node.
+
+    Raises:
+        StorageError: they cannot.
+    """
+    top = _local_top(storage)
+    try:
+        if "$" in str(top):
+            raise StorageError(
+                f"storage.local_dir={storage.local_dir!r} names a variable that is not set on {socket.gethostname()}. "
+                f"Expected a folder on a disk of each node."
+            )
+        top.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=top) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise StorageError(
+            f"storage.local_dir={storage.local_dir!r} cannot be written on {socket.gethostname()}: {error.strerror}. "
+            f"Expected a folder on a disk of each node."
+        ) from None
+
+
+def _local_top(storage: StorageSettings) -> Path:
+    if storage.local_dir is None:
+        return Path(tempfile.gettempdir()) / f"dreamsweep-{getuser()}"
+    return Path(os.path.expandvars(storage.local_dir)).expanduser().absolute()
 
 
 def make_local_folder(path: Path) -> None:

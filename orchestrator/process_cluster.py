@@ -10,6 +10,7 @@ from orchestrator.checkpoint_store import probe
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.dock import Dock, check_storage
 from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
+from orchestrator.outbox import check_local
 from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.layout import SweepRoot
@@ -55,6 +56,7 @@ class ProcessCluster:
         if self._storage.kind == "ship":
             self._dock = Dock(root, sweep_id, self._storage)
             probe(self._dock.store)
+            check_local(self._storage)
 
     def adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
         # The guard of each has ended it when the orchestrator that owned it went.

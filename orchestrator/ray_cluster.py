@@ -44,6 +44,7 @@ from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.dock import Dock, check_storage
 from orchestrator.events import AttemptEnded, Event, NodeJoined, NodeLeft, TrainingBegan
 from orchestrator.leases import LeaseBook, margin_s
+from orchestrator.outbox import check_local
 from orchestrator.outcomes import Outcome
 from orchestrator.process import GuardedProcess
 from orchestrator.process_cluster import ended_event, started_event
@@ -365,7 +366,7 @@ class RayCluster:
         self._registry = self._find_registry()
         if self._storage.kind == "ship":
             self._dock = Dock(root, sweep_id, self._storage)
-            _probe_store(self._dock.store)
+            _probe_storage(self._dock.store, self._storage)
 
     def adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
         wanted = set(attempts)
@@ -769,27 +770,28 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_ANSWER_LIMIT_S).close()
 
 
-def _store_fault(url: str) -> str:
-    """Why this node cannot use a store; empty where it can."""
+def _storage_fault(url: str, storage: StorageSettings) -> str:
+    """Why this node cannot use a store or its own disk; empty where it can."""
     try:
         probe(url)
+        check_local(storage)
     except StorageError as error:
         return str(error)
     return ""
 
 
-def _probe_store(url: str) -> None:
-    """See that the nodes can use a store, before anything is started on them.
+def _probe_storage(url: str, storage: StorageSettings) -> None:
+    """See that the nodes can use a store and their disks, before anything is started on them.
 
     Raises:
         StorageError: one of them cannot.
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")][:_MOST_PROBED]
-    task = ray.remote(num_cpus=0, max_retries=0)(_store_fault)
+    task = ray.remote(num_cpus=0, max_retries=0)(_storage_fault)
     calls = {}
     for node in nodes:
         strategy = NodeAffinitySchedulingStrategy(node_id=node["NodeID"], soft=False)
-        calls[task.options(scheduling_strategy=strategy).remote(url)] = node.get("NodeManagerHostname", "")
+        calls[task.options(scheduling_strategy=strategy).remote(url, storage)] = node.get("NodeManagerHostname", "")
     done, silent = ray.wait(list(calls), num_returns=len(calls), timeout=_PROBE_LIMIT_S) if calls else ([], [])
     for call in done:
         try:

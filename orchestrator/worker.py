@@ -28,7 +28,7 @@ from orchestrator.attempt_log import has_ended_well, write_attempt
 from orchestrator.courier import Courier
 from orchestrator.fresh_start import start_afresh
 from orchestrator.guard import LEASE_RAN_OUT
-from orchestrator.outbox import Outbox, local_folder, make_local_folder
+from orchestrator.outbox import Outbox, check_local, local_folder, make_local_folder
 from orchestrator.outcomes import Outcome, Verdict
 from orchestrator.process import ExitStatus, GuardedProcess
 from orchestrator.shipping import Handover, Parcel
@@ -228,6 +228,7 @@ class AttemptWorker:
         """Run where the root is not seen: begin with what the store has, and leave the rest to parcels."""
         if handover.is_over:
             return Verdict("succeeded", "an earlier attempt had finished it"), 0
+        check_local(handover.storage)
         make_local_folder(self._dir.path)
         self._write_spec()
         outbox = Outbox(self._dir, handover, self._attempt, trainer.small_files)

@@ -204,6 +204,20 @@ def test_a_store_that_cannot_be_used_is_told_before_anything_starts(
     assert attempts(run_dir(tmp_path / "root")) == []
 
 
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [("/proc/no/such/place", "cannot be written on"), ("'$NO_SUCH_VARIABLE/here'", "names a variable that is not set")],
+)
+def test_a_disk_that_cannot_be_used_is_told_before_anything_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str, reason: str
+) -> None:
+    """With the setting, the reason and the host."""
+    code, _, err = said(capsys, *ship_words(tmp_path, f"storage.local_dir={folder}"))
+
+    assert code == 1
+    assert f"storage.local_dir={folder if folder.startswith(chr(39)) else repr(folder)} {reason}" in err
+
+
 def test_a_joined_cluster_needs_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder of the root would be seen by no node of it."""
     code, _, err = said(capsys, *run_words(tmp_path / "root", "storage=ship", "cluster=ray"))
