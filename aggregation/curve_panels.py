@@ -47,7 +47,7 @@ def draw(shown: CurveSet, *, with_seeds: bool = False) -> Figure:
             ),
             has_twins=has_lengths,
         )
-        is_log = _is_uneven(curves)
+        is_log = any(_is_uneven(panel.curves) for panel in panels)
         title = TITLES[shown.view.axis] + (" (logarithmic)" if is_log else "")
         frame.label_sides(title, "episode score")
         is_one_suite = len({panel.suite for panel in panels}) == 1

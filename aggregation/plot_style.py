@@ -45,6 +45,16 @@ class Labelled:
         """Ratios as numbers: 16, 64, 256."""
         return self.method, -1.0 if self.train_ratio is None else self.train_ratio, self.label
 
+    @property
+    def plain(self) -> str:
+        """Without the source, which labels have that two sources share."""
+        return self.label.partition(" (")[0]
+
+    @property
+    def source(self) -> str:
+        """In brackets behind the plain label; empty for most."""
+        return self.label.partition(" (")[2]
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -56,23 +66,30 @@ class Look:
 
 
 def looks(labels: Iterable[Labelled]) -> dict[str, Look]:
-    """The look of each label, in the order of the legend; a scale of colours where only the ratio differs."""
+    """The look of each label, in the order of the legend: a scale of colours where only the ratio differs.
+
+    One label from two sources has one colour, and each source its own dashes.
+    """
     ordered = sorted(set(labels), key=lambda each: each.order)
-    if compared_method(ordered) is None:
-        return {
-            each.label: Look(COLOURS[rank % len(COLOURS)], DASHES[rank // len(COLOURS) % len(DASHES)], each.label)
-            for rank, each in enumerate(ordered)
-        }
-    names = [f"train ratio {ratio_text(each.train_ratio or 0)}" for each in ordered]
-    if len(ordered) == 2:
-        return {
-            each.label: Look(colour, "-", name) for each, colour, name in zip(ordered, COLOURS, names, strict=False)
-        }
-    scale = mpl.colormaps[_SCALE]
-    return {
-        each.label: Look(mpl.colors.to_hex(scale(_LIGHTEST * (1 - rank / (len(ordered) - 1)))), "-", name)
-        for rank, (each, name) in enumerate(zip(ordered, names, strict=True))
-    }
+    plain = list({each.plain: each for each in ordered}.values())
+    sources = sorted({each.source for each in ordered})
+    method = compared_method([Labelled(each.plain, each.method, each.train_ratio) for each in plain])
+    found = {}
+    for each in ordered:
+        rank = [other.plain for other in plain].index(each.plain)
+        colour, dash = _scale_colour(rank, len(plain)), DASHES[0]
+        if method is None or len(plain) == 2:
+            colour, dash = COLOURS[rank % len(COLOURS)], DASHES[rank // len(COLOURS) % len(DASHES)]
+        if len(sources) > 1:
+            dash = DASHES[sources.index(each.source) % len(DASHES)]
+        is_ratio = method is not None and len(sources) == 1
+        name = f"train ratio {ratio_text(each.train_ratio or 0)}" if is_ratio else each.label
+        found[each.label] = Look(colour, dash, name)
+    return found
+
+
+def _scale_colour(rank: int, of: int) -> str:
+    return str(mpl.colors.to_hex(mpl.colormaps[_SCALE](_LIGHTEST * (1 - rank / max(of - 1, 1)))))
 
 
 def compared_method(labels: Sequence[Labelled]) -> str | None:

@@ -13,7 +13,7 @@ from aggregation.collect import collect
 from aggregation.curve_view import CurveView
 from aggregation.curves import curves
 from aggregation.fans import fans
-from aggregation.plot_style import short_number
+from aggregation.plot_style import Labelled, looks, short_number
 from aggregation.plots import plot, plot_curves, plot_fans, save
 from aggregation.ratio_study import ratio_study
 from aggregation.smoothing import Smoothing
@@ -40,6 +40,38 @@ def test_ratios_are_ordered_as_numbers_in_the_legend() -> None:
 
     assert legend(figure) == [f"train ratio {ratio}  (1 seed)" for ratio in (16, 64, 256)]
     assert caption(figure).startswith("m · line: mean over seeds")
+
+
+def test_one_label_from_two_sources_has_one_colour() -> None:
+    """Each source has its dashes, so that two nights of the same grid can be told apart."""
+    labels = [
+        Labelled(f"m_tr{ratio}{night}", "m", float(ratio)) for ratio in (64, 256, 1024) for night in (" (a)", " (b)")
+    ]
+    found = looks(labels)
+
+    assert list(found) == [each.label for each in labels]
+    assert len({look.colour for look in found.values()}) == 3
+    assert found["m_tr64 (a)"].colour == found["m_tr64 (b)"].colour
+    assert found["m_tr64 (a)"].dash == found["m_tr256 (a)"].dash != found["m_tr64 (b)"].dash
+    assert found["m_tr64 (b)"].name == "m_tr64 (b)"
+
+
+def test_more_labels_than_colours_differ_in_their_dashes() -> None:
+    """Twenty methods, no two alike."""
+    found = looks(Labelled(f"method{number:02d}", f"method{number:02d}", None) for number in range(20))
+
+    assert len({(look.colour, look.dash) for look in found.values()}) == 20
+
+
+def test_tasks_of_different_lengths_do_not_make_an_axis_logarithmic() -> None:
+    """Only labels of one task that end far apart do."""
+    runs = [
+        built("m", 0, [5, 10], [1, 2], task="gym_a", schedule=Schedule(steps=10)),
+        built("m", 0, [500, 1000], [1, 2], task="gym_b", schedule=Schedule(steps=1000)),
+    ]
+    figure = curve_panels.draw(curves(BuiltSources(runs), CurveView(axis="policy_steps")))
+
+    assert [axis.get_xscale() for axis in figure.axes] == ["linear", "linear"]
 
 
 def test_the_legend_counts_seeds_that_lack_data_too() -> None:
