@@ -158,7 +158,7 @@ export class LineChart {
     const upright = this.options.isLogY ? logScale : linearScale;
     const rows = upright(reach, [height, 0]).ticks(height / TICK_PIXELS.y);
     const left = 14 + Math.max(...rows.map((tick) => shortNumber(tick).length)) * 6.6 + (this.options.yTitle ? 15 : 0);
-    const box = { left, right: width - 10, top: 8, bottom: height - (this.options.xTitle ? 38 : 22) };
+    const box = { left, right: width - 16, top: 8, bottom: height - (this.options.xTitle ? 38 : 22) };
     this.box = box;
     this.x = (this.options.isLog ? logScale : linearScale)(domain, [box.left, box.right]);
     this.y = upright(reach, [box.bottom, box.top]);

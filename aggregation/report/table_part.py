@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from aggregation.evaluation import Cell, Evaluation, Headline, Missing, evaluate
+from aggregation.cells import Cell, Missing
+from aggregation.evaluation import Evaluation, Headline, evaluate
 from aggregation.report.rounding import rounded_number
 from aggregation.sources import Sources
 from sweeps.errors import ConfigError, LogError
