@@ -72,7 +72,7 @@ def looks(labels: Iterable[Labelled]) -> dict[str, Look]:
     """
     ordered = sorted(set(labels), key=lambda each: each.order)
     plain = list({each.plain: each for each in ordered}.values())
-    sources = sorted({each.source for each in ordered})
+    sources = sorted({each.source for each in ordered if each.source})
     method = compared_method([Labelled(each.plain, each.method, each.train_ratio) for each in plain])
     found = {}
     for each in ordered:
@@ -80,9 +80,9 @@ def looks(labels: Iterable[Labelled]) -> dict[str, Look]:
         colour, dash = _scale_colour(rank, len(plain)), DASHES[0]
         if method is None or len(plain) == 2:
             colour, dash = COLOURS[rank % len(COLOURS)], DASHES[rank // len(COLOURS) % len(DASHES)]
-        if len(sources) > 1:
-            dash = DASHES[sources.index(each.source) % len(DASHES)]
-        is_ratio = method is not None and len(sources) == 1
+        if sources:
+            dash = DASHES[sources.index(each.source) % len(DASHES)] if each.source else DASHES[0]
+        is_ratio = method is not None and not sources
         name = f"train ratio {ratio_text(each.train_ratio or 0)}" if is_ratio else each.label
         found[each.label] = Look(colour, dash, name)
     return found
