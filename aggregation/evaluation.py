@@ -5,78 +5,26 @@ number keeps its coverage: seeds with data, seeds planned, and how far the other
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from aggregation.cells import Cell, Floats, Missing, best_of, mean_interval
 from aggregation.scales import Scale, protocol_scale
 from aggregation.sources import RunInfo, Sources, label_order
-from aggregation.statistics import Interval, LeaveOneOut, intervals, leave_one_task_out
-from aggregation.student_t import quantile
+from aggregation.statistics import CONFIDENCE, REPS, Interval, LeaveOneOut, intervals, leave_one_task_out
 from aggregation.window_scores import Progress, Window
 from sweeps.errors import ConfigError, LogError, UnknownNameError
 from sweeps.protocols import protocol_of, read_suite
 from sweeps.settings import Protocol
 
-Floats = NDArray[np.float64]
-
-REPS = 10_000
 #: Where there are many labels, each gets fewer draws, so that they all take a second.
 _FEWEST_REPS, _REPS_OF_ALL = 2_000, 200_000
-CONFIDENCE = 0.95
 #: Metrics that compare with the score of 1.
 _AGAINST_ONE = ("optimality_gap", "capped_mean")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
-    """A seed that has no episode in the window."""
-
-    seed: int
-    #: The run's state; `absent` where other tasks of its label have the seed and this one has no such run.
-    state: str
-    #: How far it is, in environment frames.
-    last_step: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One task and label. Arrays have shape [seeds planned], NaN where a seed has no episode in the window."""
-
-    task: str
-    label: str
-    seeds: tuple[int, ...]
-    scores: Floats
-    normalised: Floats
-    missing: tuple[Missing, ...]
-    #: The mean score with Student's interval over the seeds that have data: NaN bounds for one, None for no seed.
-    mean: Interval | None
-
-    @property
-    def with_data(self) -> int:
-        """Seeds with an episode in the window."""
-        return len(self.seeds) - len(self.missing)
-
-    @property
-    def is_complete(self) -> bool:
-        return not self.missing
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "task": self.task,
-            "label": self.label,
-            "mean": None if self.mean is None else _interval_json(self.mean),
-            "seeds_with_data": self.with_data,
-            "seeds_planned": len(self.seeds),
-            "seeds": list(self.seeds),
-            "scores": _json_numbers(self.scores),
-            "normalised": _json_numbers(self.normalised),
-            "missing": [asdict(each) for each in self.missing],
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,44 +308,6 @@ def _cell(
     )
 
 
-def mean_interval(scores: Floats, confidence: float = CONFIDENCE) -> Interval | None:
-    """The mean with Student's t interval: a bootstrap of a handful of seeds would be too narrow.
-
-    Args:
-        scores: NaN for a missing seed, shape [seeds].
-        confidence: Of the interval.
-    """
-    good = scores[np.isfinite(scores)]
-    if not len(good):
-        return None
-    mean = float(good.mean())
-    if len(good) == 1:
-        return Interval(mean, np.nan, np.nan)
-    half = _quantile((1 + confidence) / 2, len(good) - 1) * float(good.std(ddof=1)) / len(good) ** 0.5
-    return Interval(mean, mean - half, mean + half)
-
-
-#: A table asks for the same few again and again.
-_quantile = lru_cache(quantile)
-
-
-def best_of(values: Mapping[str, Interval], sign: float = 1.0) -> frozenset[str]:
-    """The highest value, and those that lie in its interval and have it in theirs; none without a rival.
-
-    Args:
-        values: By label.
-        sign: -1 where lower is better.
-    """
-    if len(values) < 2:
-        return frozenset()
-    top = max(values.values(), key=lambda value: sign * value.point)
-    return frozenset(
-        label
-        for label, value in values.items()
-        if value.point == top.point or (top.low <= value.point <= top.high and value.low <= top.point <= value.high)
-    )
-
-
 def _nothing_inside(suite: str, protocol: Protocol, runs: Sequence[RunInfo], windows: Mapping[str, Window]) -> str:
     furthest = max(runs, key=lambda run: run.last_step or 0)
     low, high = windows[furthest.key.task]
@@ -407,14 +317,3 @@ def _nothing_inside(suite: str, protocol: Protocol, runs: Sequence[RunInfo], win
         f"environment frames: {reached}. Wait until they get there, or give --window FIRST:LAST, or --protocol final "
         f"for the end of the runs as they are."
     )
-
-
-def _interval_json(interval: Interval) -> dict[str, float | None]:
-    return {
-        name: None if np.isnan(value) else value
-        for name, value in (("value", interval.point), ("low", interval.low), ("high", interval.high))
-    }
-
-
-def _json_numbers(values: Floats) -> list[float | None]:
-    return [None if np.isnan(value) else value for value in values.tolist()]

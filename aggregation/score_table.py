@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from aggregation.evaluation import Cell, Evaluation, Headline, Missing, best_of
+from aggregation.cells import Cell, Missing, best_of
+from aggregation.evaluation import Evaluation, Headline
 from aggregation.window_scores import Window
 from sweeps.wording import counted
 

@@ -7,7 +7,6 @@ import contextlib
 import shutil
 import tempfile
 import weakref
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,20 +16,19 @@ from typing import Any, Self
 
 from aggregation.bin_cache import BinCache
 from aggregation.bins import RunBins
-from aggregation.collect import Progress, collect
+from aggregation.collect import Progress
 from aggregation.dataset import partition_folder
 from aggregation.episodes import Episodes, read_partition
 from aggregation.planned_runs import PlannedRun, planned_runs
-from aggregation.reference_runs import import_files
 from aggregation.schedules import Schedules
+from aggregation.source_names import source_names
 from aggregation.store import Generation, HeldGeneration, Store
+from aggregation.store_finder import StoreFinder
 from aggregation.tables import read_table
 from aggregation.window_scores import Window, WindowScore, window_scores
 from sweeps.contracts import RunKey, Schedule
 from sweeps.errors import LogError, UnknownNameError
 from sweeps.layout import SweepRoot
-
-_SCORE_FILES = ("*-*.json.gz", "*-*.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,89 +265,23 @@ def open_sources(
     given = list({path.resolve(): path for path in reversed(given)}.values())[::-1]
     if not given:
         raise LogError("Nothing was given to open; expected a sweep root, a store, a folder of logs or a score file.")
-    opener = _Opener(
+    finder = StoreFinder(
         suite=suite,
         store=store,
-        config_dir=config_dir,
         brings_up_to_date=brings_up_to_date,
         progress=progress,
         is_one=len(given) == 1,
     )
     with contextlib.ExitStack() as undo:
-        undo.callback(opener.abandon)
-        sources = [opener.source(path, name) for path, name in zip(given, _names(given), strict=True)]
+        undo.callback(finder.abandon)
+        sources = []
+        for path, name in zip(given, source_names(given), strict=True):
+            kind, place = finder.find(path, name)
+            sources.append(Source(name, path, kind, place, Schedules(config_dir), held_generation(place)))
         runs = _ordered(_shown([run for source in sources for run in _runs(source)]))
         runs = _selected(runs, {"suite": suites, "task": tasks, "label": labels})
         undo.pop_all()
-    return Sources(sources, runs, temporary=opener.temporary)
-
-
-class _Opener:
-    """Finds or makes the dataset behind each path."""
-
-    def __init__(
-        self,
-        *,
-        suite: str | None,
-        store: Path | None,
-        config_dir: Path | None,
-        brings_up_to_date: bool,
-        progress: Progress | None,
-        is_one: bool,
-    ) -> None:
-        self._suite = suite
-        self._store = store.expanduser().absolute() if store is not None else None
-        self._config_dir = config_dir
-        self._brings_up_to_date = brings_up_to_date
-        self._progress = progress
-        self._is_one = is_one
-        #: A folder that is to be removed in the end; None where none was needed.
-        self.temporary: Path | None = None
-
-    def abandon(self) -> None:
-        if self.temporary is not None:
-            shutil.rmtree(self.temporary, ignore_errors=True)
-
-    def source(self, path: Path, name: str) -> Source:
-        kind, store = self._dataset(path, name)
-        return Source(name, path, kind, store, Schedules(self._config_dir), held_generation(store))
-
-    def _dataset(self, path: Path, name: str) -> tuple[str, Path]:
-        """What a path is, and where its dataset lies."""
-        if not path.exists():
-            raise LogError(
-                f"{path} does not exist; expected a sweep root, a store, a folder of logs or a score file. "
-                f"Check the path."
-            )
-        root = SweepRoot(path)
-        is_root = root.config.exists() or root.journal.exists()
-        if path.is_dir() and Store(path).current() is not None:
-            if is_root and self._brings_up_to_date:
-                with contextlib.suppress(LogError):  # one that cannot be written is read as it is
-                    collect([path], path, progress=self._progress)
-            return "root" if is_root else "store", path
-        files = [path] if path.is_file() else _score_files(path)
-        if is_root:
-            return "root", self._collected(path, name, suite=None)
-        if files:
-            place = self._place(name)
-            import_files(files, place)
-            return "score_file", place
-        return "logs", self._collected(path, name, suite=self._suite)
-
-    def _collected(self, path: Path, name: str, *, suite: str | None) -> Path:
-        """Collect the dataset of a folder of logs; that of a sweep root goes where every command expects it."""
-        root = SweepRoot(path)
-        place = path if root.config.exists() and _is_writable(path) else self._place(name)
-        collect([path], place, suite=suite, progress=self._progress)
-        return place
-
-    def _place(self, name: str) -> Path:
-        if self._store is not None:
-            return self._store if self._is_one else self._store / name.replace("/", "_")
-        if self.temporary is None:
-            self.temporary = Path(tempfile.mkdtemp(prefix="dreamsweep-"))
-        return self.temporary / name.replace("/", "_")
+    return Sources(sources, runs, temporary=finder.temporary)
 
 
 def held_generation(store: Path) -> HeldGeneration:
@@ -362,41 +294,6 @@ def held_generation(store: Path) -> HeldGeneration:
     if held is None:
         raise LogError(f"{store} holds no dataset any more; run `dreamsweep aggregate` on it again.")
     return held
-
-
-def _is_writable(folder: Path) -> bool:
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-def _score_files(folder: Path) -> list[Path]:
-    """Score files that lie in a folder itself; plain ones only where none is compressed, since much else is JSON."""
-    return next((sorted(found) for pattern in _SCORE_FILES if (found := [*folder.glob(pattern)])), [])
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each path: its last part, with parents where that is needed to tell them apart."""
-    parts = [_name_parts(path) for path in paths]
-    depths = [1] * len(paths)
-    while True:
-        names = ["/".join(each[-depth:]) for each, depth in zip(parts, depths, strict=True)]
-        counts = Counter(names)
-        longer = [
-            min(depth + (counts[name] > 1), len(each)) for name, depth, each in zip(names, depths, parts, strict=True)
-        ]
-        if longer == depths:
-            return names
-        depths = longer
-
-
-def _name_parts(path: Path) -> list[str]:
-    name = path.name
-    if path.is_file():
-        name = name.removesuffix(".gz").removesuffix(".json")
-    return [part for part in (*path.parent.parts, name) if part != path.anchor] or [str(path)]
 
 
 def _runs(source: Source) -> Iterator[RunInfo]:

@@ -9,7 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from aggregation.evaluation import Evaluation, Floats
+from aggregation.cells import Floats
+from aggregation.evaluation import Evaluation
 from aggregation.picture_frame import styled
 from aggregation.plot_style import FAINT, QUIET, Labelled, Look, looks, short_number
 from aggregation.table_formats import printable

@@ -8,8 +8,9 @@ import pytest
 from log_builders import log_text, write_launched
 from test_sources import plan, write_score_file
 
+from aggregation.cells import Missing, mean_interval
 from aggregation.collect import collect
-from aggregation.evaluation import Evaluation, Missing, evaluate, mean_interval
+from aggregation.evaluation import Evaluation, evaluate
 from aggregation.reference_runs import import_files
 from aggregation.sources import open_sources
 from aggregation.statistics import Interval
