@@ -343,6 +343,23 @@ def test_a_phone_shows_it_without_scrolling_sideways(grid: dict[str, Any], opene
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
 
 
+def test_long_names_do_not_widen_the_phone(opened: Opened, tmp_path: Path) -> None:
+    """Neither of tasks and labels nor of paths and causes."""
+    name = "dmc_" + "w" * 120
+    root = write_logs(tmp_path / "logs", tasks=[name], labels=["v" * 120, "u_tr8", "u_tr16"], points=20)
+    failure = FailureFact(outcome="crashed", cause=name, runs=1, example=name, log=name, lines=[name * 2])
+    runs = {f"dmc_proprio/{name}/{'v' * 120}/0": RunFact(state="failed", cause=name)}
+    known = facts(
+        runs=runs, failures=[failure], made_with={"trainer": [name]}, launches=[name * 2], configs={"a": name}
+    )
+    tab = opened(payload_of([root], {str(root): known}), width=390)
+    tab.locator("#origin summary").click()
+
+    for section in ("#scores", "#curves", "#ratio", "#coverage", "#failures", "#origin", "#commands"):
+        tab.locator(section).scroll_into_view_if_needed()
+        assert tab.evaluate("document.documentElement.scrollWidth") == 390, section
+
+
 def test_a_tip_stays_on_the_phone(grid: dict[str, Any], opened: Opened) -> None:
     """Wherever the finger is, what it says is within the screen."""
     tab = opened(grid, width=390)
