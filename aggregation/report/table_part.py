@@ -85,7 +85,7 @@ def table_part(judgement: Judgement, labels: Mapping[str, int]) -> dict[str, Any
     cells = [found.cells[task, label] for task in found.tasks for label in shown]
     incomplete = [cell for cell in cells if cell.missing]
     rows = [
-        {"task": task, "cells": [_cell(found.cells[task, label], label in found.best(task)) for label in shown]}
+        {"task": task, "cells": [_cell(found.cells[task, label], is_best=label in found.best(task)) for label in shown]}
         for task in found.tasks
     ]
     marks = [{"sign": _INCOMPLETE, "text": _incomplete_text(incomplete)}] if incomplete else []
@@ -140,7 +140,7 @@ def _over(found: Evaluation) -> str:
     )
 
 
-def _cell(cell: Cell, is_best: bool) -> dict[str, Any] | None:
+def _cell(cell: Cell, *, is_best: bool) -> dict[str, Any] | None:
     if not cell.seeds:
         return None
     mean = cell.mean
