@@ -47,12 +47,15 @@ class RunTrail:
     def score_at(self, kind: Kind, budget: float, window: float) -> float:
         """The mean of the episodes in the last `window` of a budget, as a share of it.
 
-        Where there is none, the last one before counts, if the run spent the whole budget. NaN else.
+        Where there is none, the last one before counts, if the run spent the whole budget. NaN else. A run that
+        finished on less counts with the end of what it spent.
         """
         ends = self.spent(kind, np.array([self.end]))
         places = self.spent(kind, self.steps)
         if ends is None or places is None:
             return math.nan
+        if self.run.state == "finished":
+            budget = min(budget, float(ends[0]))
         inside = (places > budget * (1 - window)) & (places <= budget)
         if inside.any():
             return float(np.average(self.scores[inside], weights=self.weights[inside]))

@@ -147,6 +147,23 @@ def test_hours_are_of_gpus_where_those_were_used() -> None:
     assert not any("hours" in note for note in study.notes)
 
 
+def test_a_run_that_finished_sooner_counts_with_its_end() -> None:
+    """Of 0.5, 1 and 1.5 hours: at one hour the quick run has its last score, the slow one two thirds of it."""
+    runs = [learner(1, seed, by_updates, gpu_hours=0.5 + 0.5 * seed, fps=1.0) for seed in range(3)]
+    runs += [learner(1, 3, by_updates, gpu_hours=0.1, fps=1.0, until=FRAMES // 8)]
+    runs += [learner(4, seed, by_updates, gpu_hours=3.0, fps=1.0) for seed in range(4)]
+    (budget,) = [each for each in study_of(runs).tasks[0].budgets if each.kind == "gpu_hours"]
+    last = 0.95 * rules.updates(SCHEDULE, 1)
+
+    assert budget.value == 1.0
+    assert budget.ratios[0].scores == {
+        0: pytest.approx(last, rel=0.01),
+        1: pytest.approx(last, rel=0.01),
+        2: pytest.approx(last * 2 / 3, rel=0.02),
+        3: None,
+    }
+
+
 def test_hours_of_running_stand_in_where_there_was_no_gpu() -> None:
     """And the study says so."""
     study = study_of([learner(ratio, 0, by_updates, gpu_hours=0.0, fps=FRAMES / 3600) for ratio in (1, 4)])
