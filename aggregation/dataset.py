@@ -157,14 +157,13 @@ class Partition:
                 self._paths.append(self._file.path)
             _add_all(left, self._filter([self._file.path], rules))
         written = self._thinned if self._file is None else self._thinned | {self._file.path}
-        for path in self._paths:
-            is_amended = self._lengths is not None and amend_file(self._dataset, path, self._amended, self._lengths)
-            if is_amended or path in written:
-                self._syncs.add(path)
         if self._lengths is not None:
+            written |= {path for path in self._paths if amend_file(self._dataset, path, self._amended, self._lengths)}
             self._lengths.close()
         if len(self._paths) > _MANY_FILES:
-            self._merge()
+            written = {self._merge()}
+        for path in sorted(written):
+            self._syncs.add(path)
         return left
 
     def _filter(self, paths: Sequence[Path], rules: Rules) -> dict[str, Kept]:
@@ -192,7 +191,7 @@ class Partition:
         newest = _Growing(self._paths[-1], pq.read_metadata(self._paths[-1]))
         return newest if newest.kept.num_row_groups < _MANY_GROUPS else None
 
-    def _merge(self) -> None:
+    def _merge(self) -> Path:
         """Write the partition as one file of a new name: the one step in which a reader may miss a file it listed."""
         assert self._fresh not in self._paths[:-1]
         merged = PartFile(self._dataset, self._target / f"{self._fresh.stem}m.parquet")
@@ -201,10 +200,9 @@ class Partition:
                 for batch in file.iter_batches(batch_size=_GROUP_ROWS):
                     merged.write(pa.Table.from_batches([batch]))
         merged.close()
-        self._syncs.add(merged.path)
         for path in self._paths:
             path.unlink()
-        self._paths = [merged.path]
+        return merged.path
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class Syncs:
 
     def add(self, path: Path) -> None:
         """Begin with a file that is whole."""
-        self._running.append(self._pool.submit(_sync, path))
+        self._running.append(self._pool.submit(_sync_if_there, path))
 
     def wait(self) -> None:
         """Wait until every file is durable."""
@@ -260,6 +260,11 @@ def _replace_link(link: Path, target: str) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(link)
+
+
+def _sync_if_there(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # it was merged into another one since
+        _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -157,11 +157,12 @@ class Update:
     def amend(self, lengths: LengthSource) -> None:
         """Let lengths be those of the metrics, and look at published rows again where they may have changed."""
         self._lengths = lengths
+        planned = {plan.state.key for plan in self.plans}
         for run in sorted(lengths.changed.keys() & lengths.runs & self.after.keys()):
             state = self.after[run]
             if state.last_step is None or lengths.changed[run] > state.last_step:
                 continue  # no row but new ones, which get their lengths as they come
-            if run not in {plan.state.key for plan in self.plans}:
+            if run not in planned:
                 state = self.after[run] = replace(state)
                 self.plans.append(Plan(state=state, task=None, is_anew=False, bytes=0))
             self._amended[run] = lengths.changed[run]
