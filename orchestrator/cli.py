@@ -158,7 +158,7 @@ def _build_parser() -> argparse.ArgumentParser:
     plot.add_argument("--band", default="std", help="std, sem, quantiles, range, bootstrap or none")
     plot.add_argument("--aggregate-band", default="bootstrap", metavar="BAND", help="the same for aggregates")
     plot.add_argument("--quantiles", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of --band quantiles")
-    plot.add_argument("--confidence", type=float, default=0.95, help="of --band bootstrap: 0.95")
+    plot.add_argument("--confidence", type=float, default=0.95, help="of bootstrap bands and studies: 0.95")
     plot.add_argument("--smooth", default="none", help="mean:N or ema:W, of each run; the picture says so")
     plot.add_argument("--points", "--bins", type=_whole, help="at most so many on a curve; else the data tell")
     plot.add_argument("--aggregate", nargs="?", const="with", choices=("with", "only"), help="a panel over all tasks")

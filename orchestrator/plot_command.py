@@ -18,6 +18,18 @@ from orchestrator.progress_bar import ProgressBar
 from orchestrator.study_table import print_studies
 from sweeps.errors import ConfigError, LogError
 
+#: Options of curves alone, with their defaults.
+_ONLY_CURVES: dict[str, object] = {
+    "centre": "mean",
+    "band": "std",
+    "aggregate_band": "bootstrap",
+    "quantiles": None,
+    "smooth": "none",
+    "aggregate": None,
+    "length": False,
+    "seeds": False,
+}
+
 
 def plot(arguments: argparse.Namespace) -> int:
     """Draw what was asked for, and tell where it lies and what it says."""
@@ -49,12 +61,21 @@ def plot(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that would change nothing."""
+    kind, only_curves = (
+        ("--study", {"x": "frames", "points": None}) if arguments.study else ("--fan", {"confidence": 0.95})
+    )
+    if not (arguments.study or arguments.fan):
+        return
+    for name, default in (_ONLY_CURVES | only_curves).items():
+        if getattr(arguments, name) != default:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag} has no meaning with {kind}, which draws no curves. Leave one out.")
+
+
 def _view(arguments: argparse.Namespace) -> CurveView:
-    smoothing = Smoothing.parse(arguments.smooth)
-    if arguments.fan and smoothing != Smoothing():
-        raise ConfigError(
-            f"--smooth {arguments.smooth} has no meaning with --fan, which shows every episode. Leave one out."
-        )
+    _check(arguments)
     return CurveView(
         axis=axis_named(arguments.x),
         points=arguments.points,
@@ -63,13 +84,14 @@ def _view(arguments: argparse.Namespace) -> CurveView:
         aggregate_band=arguments.aggregate_band,
         quantiles=tuple(arguments.quantiles or (0.25, 0.75)),
         confidence=arguments.confidence,
-        smoothing=smoothing,
+        smoothing=Smoothing.parse(arguments.smooth),
     )
 
 
 def _studies(arguments: argparse.Namespace, sources: Sources) -> list[RatioStudy]:
     scale_of = scales(arguments.protocol, arguments.config_dir)
-    studies = [study for study in ratio_study(sources, scale_of=scale_of) if study.tasks]
+    found = ratio_study(sources, scale_of=scale_of, confidence=arguments.confidence)
+    studies = [study for study in found if study.tasks]
     if not studies:
         where = ", ".join(str(source.path) for source in sources.sources)
         raise LogError(
