@@ -40,9 +40,11 @@ def write_logs(
     return top
 
 
-def payload_of(paths: Sequence[Path], facts: Mapping[str, RootFacts] | None = None) -> dict[str, Any]:
-    """The payload of what lies at some paths."""
+def payload_of(
+    paths: Sequence[Path], facts: Mapping[str, RootFacts] | None = None, *, suite: str = "dmc_proprio"
+) -> dict[str, Any]:
+    """The payload of what lies at some paths; `suite` is that of logs."""
     made = Circumstances(at=AT, version="1.2.3", words=["report", "there"], facts=facts or {})
-    with open_sources(paths, suite="dmc_proprio") as sources:
+    with open_sources(paths, suite=suite) as sources:
         studies = ratio_study(sources, scale_of=scales(), reps=50)
         return payload(sources, judgements(sources), studies, early_warnings(sources), made)

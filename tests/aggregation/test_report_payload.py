@@ -162,6 +162,44 @@ def test_states_come_from_the_journal_where_there_is_one(tmp_path: Path) -> None
     ]
 
 
+def test_scores_before_the_window_are_the_latest(tmp_path: Path) -> None:
+    """A sweep under way has a table too, which says what it shows."""
+    payload = payload_of([write_logs(tmp_path, points=20)])
+    (table,) = payload["tables"]
+
+    assert (
+        table["note"]
+        == "No run has an episode in the window of the protocol dmc_proprio yet; these are the latest scores."
+    )
+    assert table["about"].startswith("Protocol final:")
+    assert all(cell["seeds"] == 2 for row in table["rows"] for cell in row["cells"])
+
+
+def test_a_task_without_a_normaliser_is_shown_as_it_is(tmp_path: Path) -> None:
+    """Then there is no headline over tasks, and no curve; the rest is as ever."""
+    for task in ("atari_pong", "atari_tetris"):
+        write_foreign(tmp_path, log_text([(step, 3.0) for step in range(1000, 400_000, 1000)]), task=task)
+
+    payload = payload_of([tmp_path], suite="atari100k")
+    (table,) = payload["tables"]
+    assert "has no scores for atari_tetris" in table["note"]
+    assert table["note"].endswith("Scores are not normalised here.")
+    assert table["headlines"] == []
+    assert [row["cells"][0]["mean"] for row in table["rows"]] == [3, 3]
+    assert payload["curves"]["suites"][0]["aggregate"] is None
+
+
+def test_single_seeds_have_no_interval(tmp_path: Path) -> None:
+    """Neither in the headline nor in the table, nor a band around their line."""
+    payload = payload_of([write_logs(tmp_path, seeds=1)])
+    (table,) = payload["tables"]
+
+    metrics = [metric for row in table["headlines"][0]["rows"] for metric in row["metrics"]]
+    assert {(metric["low"], metric["high"]) for metric in metrics} == {(None, None)}
+    assert {(cell["low"], cell["high"]) for row in table["rows"] for cell in row["cells"]} == {(None, None)}
+    assert "mean_low" not in series_of(payload, "dmc_walker_walk")[0]
+
+
 def test_labels_differ_in_colour_and_in_dash() -> None:
     """Few labels share neither; ratios of one method lie on a scale."""
     plain = line_styles([None] * 6, list("abcdef"))

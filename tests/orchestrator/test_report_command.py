@@ -66,6 +66,19 @@ def test_failures_reach_the_report(tmp_path: Path, capsys: pytest.CaptureFixture
     assert reason["cause"] == payload["failures"]["groups"][0]["cause"]
 
 
+def test_runs_that_are_held_back_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They wait for somebody to mend the cause, and not for room."""
+    overrides = ["seed=range(0,4)", "retry.crashed=0", "hold_after=1", "max_concurrent=1"]
+    assert said(capsys, *run_words(tmp_path, *overrides, command="python -c {run_dir}"))[0] == 2
+
+    payload = shown(SweepRoot(tmp_path).report)
+    reasons = {reason["state"]: (reason["runs"], reason["cause"]) for reason in payload["coverage"]["reasons"]}
+    assert reasons["failed"][0] == 1
+    assert reasons["planned"][0] == 3
+    assert reasons["planned"][1].startswith("held back: ")
+    assert [each["group"] for each in payload["failures"]["held"]] == ["dreamerv3 × gym"]
+
+
 def test_a_report_of_several_roots_says_where_it_shall_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One page about two sweeps belongs to neither root; their labels are told apart."""
     roots = [tmp_path / name for name in ("one", "two")]
