@@ -225,7 +225,7 @@ def _predicted_tail(cell: Cell) -> float:
     return tail(-t, len(cell.history) - 1)
 
 
-def _change(cells: Sequence[Cell]) -> tuple[float | None, float]:
+def _change(cells: Sequence[Cell]) -> tuple[float | None, float | None]:
     """The relative change of all cells, weighed by what is known of each, and its standard error."""
     total = known = 0.0
     for cell in cells:
@@ -235,7 +235,7 @@ def _change(cells: Sequence[Cell]) -> tuple[float | None, float]:
         if information:
             total += information * float(tonight.mean() - mean) / abs(mean)
             known += information
-    return (total / known, 1 / math.sqrt(known)) if known else (None, math.inf)
+    return (total / known, 1 / math.sqrt(known)) if known else (None, None)
 
 
 def _information(history: Floats, runs: int) -> float:

@@ -247,7 +247,7 @@ class _Nightly:
 
     def _tell(self, told: dict[str, Any]) -> None:
         if self._is_json:
-            json.dump(told, sys.stdout)
+            json.dump(told, sys.stdout, allow_nan=False)
             print()
         else:
             print(told["summary"])
@@ -262,7 +262,7 @@ class _Nightly:
             "own_seeds": night.own_seeds,
             **told,
         }
-        write_atomically(self._folder.path / "night.json", json.dumps(record))
+        write_atomically(self._folder.path / "night.json", json.dumps(record, allow_nan=False))
 
 
 def _accept(root: NightlyRoot) -> int:

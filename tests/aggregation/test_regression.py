@@ -130,8 +130,10 @@ def test_scores_that_never_change_are_fine() -> None:
     """A trainer that repeats itself exactly has neither spread nor regression, and no drop that could be told."""
     same = [cell("same", np.full(8, 5.0), np.array([5.0])), cell("zero", np.zeros(8), np.array([0.0]))]
     found = judged(same)
+    nothing = judged(same[1:])
 
     assert found.verdict == "fine"
+    assert (nothing.verdict, nothing.change, nothing.error, nothing.smallest) == ("fine", None, None, None)
 
 
 @pytest.mark.parametrize("confirm", [0, 3])
