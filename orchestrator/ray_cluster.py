@@ -173,10 +173,12 @@ class AttemptActor:
         """Ask for another lease; the moment of `clock.boottime` at which it runs out, or None where there is none."""
         asked_at = clock.boottime()
         try:
-            if self._registry is None:
-                self._registry = ray.get_actor(self._registry_name, namespace=self._namespace)
-            is_granted = ray.get(self._registry.renew.remote(_lease_of(key, attempt)), timeout=self._lease_s / 2)
-        except (RayError, ValueError, TimeoutError):
+            # Two threads come here, and each may find that the registry is gone.
+            registry = self._registry or ray.get_actor(self._registry_name, namespace=self._namespace)
+            is_granted = ray.get(registry.renew.remote(_lease_of(key, attempt)), timeout=self._lease_s / 2)
+            self._registry = registry
+        except Exception as error:  # whatever it is: without this thread, every later attempt here would end as well
+            log.info("No lease was granted for %s: %r", key, error)
             self._registry = None  # a head that came back has another one
             return None
         self._is_given_up = not is_granted
