@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,18 +76,23 @@ def main() -> None:
     arguments = parser.parse_args()
     peers = ["dreamsweep"] if arguments.without_tune else ["dreamsweep", "Ray Tune"]
     print(f"idle slot between two runs: {arguments.runs} runs of 1 s on {arguments.slots} slots")
-    idle = {peer: _idle_slot_s(peer, arguments.runs, arguments.slots) for peer in peers}
-    for peer in peers:
-        print(f"  {peer:<12} {idle[peer]:6.2f} s   {idle[peer] / idle['dreamsweep']:6.1f} ×", flush=True)
+    slots = {peer: _slots(peer, arguments.runs, arguments.slots) for peer in peers}
+    ours = slots["dreamsweep"]
+    for peer, slot in slots.items():
+        print(
+            f"  {peer:<12} {slot.idle_s:6.2f} s   {slot.idle_s / ours.idle_s:6.1f} ×   all of it, start and stop of "
+            f"Ray included, {slot.total_s:.1f} s, {slot.total_s * arguments.slots / arguments.runs:.2f} × the ideal",
+            flush=True,
+        )
     print(f"real attempts in flight: the orchestrating process during {arguments.seconds:g} s")
     for count in arguments.in_flight:
-        usage = {peer: _usage_in_flight(peer, count, arguments.seconds) for peer in peers}
-        for peer in peers:
-            cpu, megabytes = usage[peer]
-            ours = usage["dreamsweep"]
+        usages = {peer: _usage(peer, count, arguments.seconds) for peer in peers}
+        own = usages["dreamsweep"]
+        for peer, usage in usages.items():
             print(
-                f"  {count:>5} {peer:<12} {100 * cpu:6.2f} % of a core   {cpu / ours[0]:6.1f} ×   {megabytes:6.0f} MB"
-                f"   {megabytes / ours[1]:6.1f} ×",
+                f"  {count:>5} {peer:<12} {100 * usage.cpu_share:6.2f} % of a core   "
+                f"{usage.cpu_share / own.cpu_share:6.1f} ×   {usage.megabytes:6.0f} MB   "
+                f"{usage.megabytes / own.megabytes:6.1f} ×",
                 flush=True,
             )
     print("attempts in flight on a cluster that is made up; each takes 5 to 15 s, and is followed by the next")
@@ -99,8 +105,20 @@ def main() -> None:
         )
 
 
-def _idle_slot_s(peer: str, runs: int, slots: int) -> float:
-    """Mean seconds that a slot stays empty between two runs."""
+@dataclass(frozen=True, slots=True)
+class _Slots:
+    #: Mean seconds that a slot stays empty between two runs.
+    idle_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    cpu_share: float
+    megabytes: float
+
+
+def _slots(peer: str, runs: int, slots: int) -> _Slots:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         trace = folder / "trace"
@@ -108,17 +126,19 @@ def _idle_slot_s(peer: str, runs: int, slots: int) -> float:
         program = folder / "program.py"
         program.write_text(PROGRAM, encoding="utf-8")
         words = [sys.executable, str(program), str(trace), "1.0"]
+        started = time.monotonic()
         with _started(peer, folder, words, runs=runs, cpus=1.0, slots=slots) as process:
             process.wait(timeout=_START_LIMIT_S)
+        total_s = time.monotonic() - started
         lives = [tuple(map(float, path.read_text(encoding="utf-8").split())) for path in trace.iterdir()]
     assert len(lives) == runs, f"{peer} made {len(lives)} of {runs} runs"
     span_s = max(end for _, end in lives) - min(begin for begin, _ in lives)
     busy_s = sum(end - begin for begin, end in lives)
-    return (slots * span_s - busy_s) / (runs - slots)
+    return _Slots((slots * span_s - busy_s) / (runs - slots), total_s)
 
 
-def _usage_in_flight(peer: str, count: int, seconds: float) -> tuple[float, float]:
-    """Share of a core and resident megabytes of the process that drives `count` sleeping attempts."""
+def _usage(peer: str, count: int, seconds: float) -> _Usage:
+    """What the process uses that drives `count` sleeping attempts."""
     mark = f"7{os.getpid()}.{random.randrange(10**6):06d}"
     with tempfile.TemporaryDirectory() as name:
         words = ["sleep", mark]
@@ -132,7 +152,7 @@ def _usage_in_flight(peer: str, count: int, seconds: float) -> tuple[float, floa
             process.send_signal(signal.SIGINT if peer == "dreamsweep" else signal.SIGKILL)
             process.wait(timeout=120)
             _await(lambda: not _sleepers(mark, ends=True))
-    return cpu, megabytes
+    return _Usage(cpu, megabytes)
 
 
 @contextlib.contextmanager
