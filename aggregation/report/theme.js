@@ -33,10 +33,11 @@ export function themeChooser() {
   return element("label", { class: "chooser theme" }, element("span", {}, "Colours"), select);
 }
 
-/** Give each label its colour and dash, for both themes. */
+/** Give each label its colour and dash, for both themes; the one that the legend points at stands out. */
 export function styleLabels(labels) {
   const { sheet } = document.getElementById("style");
   labels.forEach((label, index) => {
     sheet.insertRule(`.line-${index} { --line: ${label.light}; --line-dark: ${label.dark}; --dash: ${label.dash}; }`);
+    sheet.insertRule(`[data-pointed="${index}"] .stage :is(.curve, .band):not(.line-${index}) { opacity: .12; }`);
   });
 }

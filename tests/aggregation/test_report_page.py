@@ -199,6 +199,18 @@ def test_a_label_is_hidden_and_shown_everywhere(grid: dict[str, Any], opened: Op
     assert chart.locator("[data-label]").count() == 3
 
 
+def test_the_label_that_is_pointed_at_stands_out(grid: dict[str, Any], opened: Opened) -> None:
+    """The others step back while the pointer is on its button."""
+    tab = opened(grid)
+    chart = panel(tab, "dmc_walker_walk")
+    shades = "nodes => nodes.map((node) => getComputedStyle(node).opacity)"
+
+    tab.locator("#curves .label").nth(1).hover()
+    assert chart.locator(".stage path.curve").evaluate_all(shades) == ["0.12", "1", "0.12"]
+    tab.locator("h1").hover()
+    assert chart.locator(".stage path.curve").evaluate_all(shades) == ["1", "1", "1"]
+
+
 def test_choices_change_the_drawing(grid: dict[str, Any], opened: Opened) -> None:
     """Axis, line, band and smoothing each draw something else, and the caption names what is drawn."""
     tab = opened(grid)
