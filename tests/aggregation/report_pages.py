@@ -1,11 +1,15 @@
-"""Makes reports for tests: of a few runs whose scores are known."""
+"""Makes reports for tests, of a few runs whose scores are known, and the browser that looks at them."""
 
+import contextlib
 import datetime
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from log_builders import log_text, write_foreign
+from playwright.sync_api import Browser, sync_playwright
 
 from aggregation.lookout import early_warnings
 from aggregation.ratio_study import ratio_study
@@ -14,6 +18,19 @@ from aggregation.report.payload import Circumstances, payload
 from aggregation.report.table_part import judgements
 from aggregation.scales import scales
 from aggregation.sources import open_sources
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """A headless browser, as containers have it: little shared memory, and no sandbox for root."""
+    words = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=words)
+        yield browser
+        browser.close()
+
 
 TASKS = ("dmc_walker_walk", "dmc_cheetah_run")
 RATIOS = (32, 128, 512)

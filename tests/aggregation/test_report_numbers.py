@@ -1,20 +1,17 @@
 """The arithmetic of the report's page, in the engine that runs it."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
+from report_pages import CHROMIUM, chromium
 
 from aggregation.report.script import joined
 from aggregation.smoothing import Smoothing
 
 SOURCES = Path(__file__).parents[2] / "aggregation" / "report"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
@@ -24,9 +21,7 @@ Evaluated = Callable[[str, str], Any]
 @pytest.fixture(scope="module")
 def evaluated() -> Iterator[Evaluated]:
     """The value of an expression beside the names of a module."""
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+    with chromium() as browser:
         tab = browser.new_page()
 
         def value(module: str, expression: str) -> Any:
@@ -34,7 +29,6 @@ def evaluated() -> Iterator[Evaluated]:
             return tab.evaluate(script.replace("\n})();\n", f"\nreturn {expression};\n}})()"))
 
         yield value
-        browser.close()
 
 
 @pytest.mark.parametrize(

@@ -1,22 +1,19 @@
 """The report in a real browser without a network: what it shows, what readers can do, and what nobody can."""
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
-from report_pages import payload_of, score_of, write_logs
+from playwright.sync_api import Browser, Page, Route
+from report_pages import CHROMIUM, chromium, payload_of, score_of, write_logs
 
 from aggregation.report.facts import FailureFact, RootFacts, RunFact
 from aggregation.report.page import page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = (
     "<script>window.hacked=1</script>",
     '"><img_src="x"_onerror="window.hacked=1">',
@@ -30,12 +27,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium h
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    # Chromium refuses its sandbox to root, as whom CI runs.
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 Opened = Callable[..., Page]
