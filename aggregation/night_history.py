@@ -114,8 +114,22 @@ def compared_nights(history: Sequence[NightRun], number: int, most: int) -> list
     return sorted(nights)[-most:]
 
 
-def cells_of(history: Sequence[NightRun], nights: Collection[int], tonight: Sequence[NightRun]) -> list[Cell]:
-    """Tonight's cells, each beside the runs of the same cell in some nights."""
+def cells_of(
+    history: Sequence[NightRun],
+    nights: Collection[int],
+    tonight: Sequence[NightRun],
+    lows: Mapping[tuple[str, str], float] | None = None,
+) -> list[Cell]:
+    """Tonight's cells, each beside the runs of the same cell in some nights.
+
+    Args:
+        history: Earlier nights, and others.
+        nights: Those of them that count.
+        tonight: The runs of the night that is judged.
+        lows: By suite and task, the score that stands for nothing learned; 0 where there is none.
+    """
+    lows = lows or {}
+    low = {run.cell: lows.get((run.suite, run.task), 0.0) for run in tonight}
     scored: dict[str, dict[str, list[float]]] = {}
     names: dict[str, str] = {}
     for run in tonight:
@@ -132,6 +146,7 @@ def cells_of(history: Sequence[NightRun], nights: Collection[int], tonight: Sequ
             history=np.array(scores["history"], np.float64),
             tonight=np.array(scores["planned"], np.float64),
             fresh=np.array(scores["fresh"], np.float64),
+            low=low[cell],
         )
         for cell, scores in scored.items()
     ]

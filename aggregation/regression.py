@@ -58,6 +58,8 @@ class Cell:
     tonight: Floats
     #: Of the fresh seeds of the second stage.
     fresh: Floats
+    #: The score that stands for nothing learned, from which relative changes are meant.
+    low: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ def judge(cells: Sequence[Cell], nights: int, rule: Rule, generator: np.random.G
         rule: What holds false alarms down.
         generator: The same state gives the same answer.
     """
-    known = [cell for cell in cells if len(cell.tonight) and len(cell.history) >= rule.least_nights]
+    known = [_lifted(cell) for cell in cells if len(cell.tonight) and len(cell.history) >= rule.least_nights]
     if nights < rule.least_nights or not known:
         return Judgement(verdict="too little history", judged=len(known))
     found = suspicion(known, rule, generator)
@@ -174,6 +176,12 @@ def smallest_drop(cells: Sequence[tuple[Floats, int]], rule: Rule, *, power: flo
         enough = _both_above(screen - drop * first, final - drop * second, first / second) >= power
         low, high = (low, drop) if enough else (drop, high)
     return high if high < 1 else None
+
+
+def _lifted(cell: Cell) -> Cell:
+    """A cell whose scores are counted from the one that stands for nothing learned."""
+    scores = {name: getattr(cell, name) - cell.low for name in ("history", "tonight", "fresh")}
+    return Cell(name=cell.name, **scores)
 
 
 def _tails(pairs: Sequence[tuple[Floats, Floats]], draws: int, generator: np.random.Generator) -> tuple[float, float]:

@@ -44,6 +44,7 @@ from sweeps.contracts import RunSpec
 from sweeps.errors import ConfigError, DreamsweepError, LogError
 from sweeps.files import write_atomically
 from sweeps.layout import NightlyRoot, SweepRoot
+from sweeps.protocols import protocol_of, read_normaliser
 from sweeps.settings import NightlySettings
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class _Nightly:
         self._sweep = sweep
         self._settings: NightlySettings = sweep.config.first.nightly
         self._is_json = arguments.json
+        self._config_dir = arguments.config_dir
         #: What is told goes to standard output alone; how it goes, elsewhere.
         self._console = console_for(sys.stderr)
         specs = launched_specs(sweep)
@@ -130,7 +132,7 @@ class _Nightly:
         compared = compared_nights(history, self._night.number, self._settings.history)
         # Each night draws its own choices; the same night always the same.
         generator = np.random.default_rng(self._night.number)
-        judgement = judge(cells_of(history, compared, rows), len(compared), self._rule(), generator)
+        judgement = judge(cells_of(history, compared, rows, self._lows()), len(compared), self._rule(), generator)
         return judgement, rows, compared
 
     def _rows(self, fresh: Sequence[RunSpec], base: int) -> list[NightRun]:
@@ -159,6 +161,16 @@ class _Nightly:
             )
             for spec, role in specs
         ]
+
+    def _lows(self) -> dict[tuple[str, str], float]:
+        """By suite and task, the score that stands for nothing learned, where the suite's protocol names one."""
+        lows = {}
+        for suite in {spec.key.suite for spec in self._planned}:
+            protocol = protocol_of(suite, self._config_dir)
+            if protocol.normaliser not in (None, "none"):
+                spans = read_normaliser(str(protocol.normaliser), self._config_dir)
+                lows.update({(suite, task): low for task, (low, _) in spans.items()})
+        return lows
 
     def _rule(self) -> Rule:
         settings = self._settings

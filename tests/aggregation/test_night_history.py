@@ -109,7 +109,9 @@ def test_cells_hold_the_runs_of_the_nights_that_count() -> None:
     """By fingerprint: what was run with other options is another cell. Runs without a score are left out."""
     history = [run(1, 1.0), run(1, 2.0, seed=1), run(2, 9.0), run(1, 7.0, task="other"), run(1, None, seed=2)]
     tonight = [run(3, 3.0), run(3, None, seed=1), run(3, 4.0, seed=5, role="fresh"), run(3, None, task="new")]
-    walk, new = cells_of(history, [1], tonight)
+    walk, new = cells_of(history, [1], tonight, {("dmc", "walk"): -2.0})
+
+    assert (walk.low, new.low) == (-2.0, 0.0)
 
     assert (walk.name, walk.history.tolist(), walk.tonight.tolist(), walk.fresh.tolist()) == (
         "dmc/walk/m",

@@ -114,6 +114,21 @@ def test_without_a_second_stage_tonight_decides() -> None:
     assert judged(steady_night(84), rule).verdict == "not confirmed"
 
 
+def test_relative_changes_count_from_the_score_that_stands_for_nothing() -> None:
+    """Pong is played from -21 to 21: from a mean of 0 to -10.5 is a loss of half of what was learned."""
+    pong = Cell(
+        name="pong",
+        history=np.linspace(-2, 2, 10),
+        tonight=np.array([-10.5]),
+        fresh=np.array([-10.0, -11.0]),
+        low=-21.0,
+    )
+    found = judged([pong])
+
+    assert found.change == pytest.approx(-0.5)
+    assert found.smallest is not None
+
+
 def test_an_improvement_is_told_and_no_alarm() -> None:
     """Whatever gets better is welcome."""
     assert judged(steady_night(140)).verdict == "better"
