@@ -115,9 +115,9 @@ def _contender(name: str, top: Path, plot_py: Path | None) -> Callable[[], objec
         return lambda: _duckdb_read(top)
     if name == "arrow_write":
         return _arrow_write(top)
-    from aggregation.binning import View
-    from aggregation.collect import collect
-    from aggregation.score_files import export
+    from aggregation.dataset.binning import View
+    from aggregation.dataset.collect import collect
+    from aggregation.dataset.score_files import export
 
     if name == "export":
         return lambda: export(top / "store", view=View(bins=_BINS))
@@ -152,7 +152,7 @@ def _arrow_write(top: Path) -> Callable[[], object]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from aggregation.schema import SCORE_ROWS
+    from aggregation.dataset.schema import SCORE_ROWS
 
     one = next((top / "logs").rglob("scores.jsonl")).read_text().splitlines()
     rows = [json.loads(line) for line in itertools.islice(itertools.cycle(one), _GROUP_ROWS)]

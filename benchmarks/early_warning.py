@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregation.bins import bins_of
-from aggregation.early_warning import departure, label_departure
-from aggregation.episodes import Episodes
-from aggregation.sources import open_sources
+from aggregation.dataset.bins import bins_of
+from aggregation.dataset.episodes import Episodes
+from aggregation.sources.sources import open_sources
+from aggregation.verdicts.early_warning import departure, label_departure
 
 SCORES = Path("../shared/data/score_files")
 PARTS = (0.1, 0.2, 0.3, 0.5, 1.0)

@@ -26,11 +26,11 @@ from typing import Any
 
 from rich.console import Console
 
+from orchestrator.attempts.worker import AttemptReport, Progress
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
 from orchestrator.launch import Launch
 from orchestrator.policy import Limits
-from orchestrator.worker import AttemptReport, Progress
 from sweeps.contracts import Resources, RunKey, RunSpec, Schedule, TrainerSource
 from sweeps.layout import SweepRoot
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregation.comparison import TaskScores, compare
-from aggregation.regression import Cell, Floats, Rule, judge
+from aggregation.verdicts.comparison import TaskScores, compare
+from aggregation.verdicts.regression import Cell, Floats, Rule, judge
 
 SCORES = Path("../shared/data/score_files/atari100k-dreamerv3.json.gz")
 GRIDS = ((3, 1), (8, 3), (24, 1))

@@ -10,8 +10,8 @@ import argparse
 
 import numpy as np
 
-from aggregation.ratio_budgets import RatioScore
-from aggregation.ratio_verdict import recommendation
+from aggregation.ratio_study.ratio_budgets import RatioScore
+from aggregation.ratio_study.ratio_verdict import recommendation
 
 SHIFTS = (0, 1, 2, 3)
 

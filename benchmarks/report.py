@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregation.collect import collect
+from aggregation.dataset.collect import collect
 from aggregation.report.payload import Circumstances
 from aggregation.report.report import write_report
-from aggregation.sources import open_sources
+from aggregation.sources.sources import open_sources
 
 MADE = Circumstances(at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC), version="benchmark")
 

@@ -18,17 +18,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from aggregation.arrow_columns import numbers, table, texts
-from aggregation.bin_cache import BinCache
-from aggregation.curve_view import CurveView
-from aggregation.curves import curves
-from aggregation.dataset import partition_folder
-from aggregation.evaluation import evaluate
-from aggregation.plots import plot_curves
-from aggregation.schema import RUNS, SCORE_ROWS, SCORES
-from aggregation.smoothing import Smoothing
-from aggregation.sources import open_sources
-from aggregation.store import Generation, Store
+from aggregation.curves.curve_view import CurveView
+from aggregation.curves.curves import curves
+from aggregation.curves.smoothing import Smoothing
+from aggregation.dataset.arrow_columns import numbers, table, texts
+from aggregation.dataset.bin_cache import BinCache
+from aggregation.dataset.partition import partition_folder
+from aggregation.dataset.schema import RUNS, SCORE_ROWS, SCORES
+from aggregation.dataset.store import Generation, Store
+from aggregation.evaluation.evaluation import evaluate
+from aggregation.pictures.plots import plot_curves
+from aggregation.sources.sources import open_sources
 from sweeps.contracts import RunKey
 from sweeps.settings import Protocol
 

@@ -246,91 +246,91 @@ _whole.__name__ = "whole number above 0"  # argparse names it in its message
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from orchestrator.plan_command import plan
+    from orchestrator.command_line.plan_command import plan
 
     return plan(arguments)
 
 
 def _probe(arguments: argparse.Namespace) -> int:
-    from orchestrator.probe_command import probe
+    from orchestrator.command_line.probe_command import probe
 
     return probe(arguments)
 
 
 def _nightly(arguments: argparse.Namespace) -> int:
-    from orchestrator.nightly_command import nightly
+    from orchestrator.command_line.nightly_command import nightly
 
     return nightly(arguments)
 
 
 def _adopt(arguments: argparse.Namespace) -> int:
-    from orchestrator.adopt_command import adopt
+    from orchestrator.command_line.adopt_command import adopt
 
     return adopt(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from orchestrator.run_command import run
+    from orchestrator.command_line.run_command import run
 
     return run(arguments)
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from orchestrator.root_commands import status
+    from orchestrator.command_line.root_commands import status
 
     return status(arguments)
 
 
 def _attach(arguments: argparse.Namespace) -> int:
-    from orchestrator.root_commands import attach
+    from orchestrator.command_line.root_commands import attach
 
     return attach(arguments)
 
 
 def _ask(arguments: argparse.Namespace) -> int:
-    from orchestrator.root_commands import ask
+    from orchestrator.command_line.root_commands import ask
 
     return ask(arguments)
 
 
 def _aggregate(arguments: argparse.Namespace) -> int:
-    from orchestrator.result_commands import aggregate
+    from orchestrator.command_line.result_commands import aggregate
 
     return aggregate(arguments)
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from orchestrator.result_commands import import_score_files
+    from orchestrator.command_line.result_commands import import_score_files
 
     return import_score_files(arguments)
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from orchestrator.result_commands import export
+    from orchestrator.command_line.result_commands import export
 
     return export(arguments)
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    from orchestrator.plot_command import plot
+    from orchestrator.command_line.plot_command import plot
 
     return plot(arguments)
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    from orchestrator.table_command import table
+    from orchestrator.command_line.table_command import table
 
     return table(arguments)
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from orchestrator.report_command import report
+    from orchestrator.command_line.report_command import report
 
     return report(arguments)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from orchestrator.compare_command import compare_sides
+    from orchestrator.command_line.compare_command import compare_sides
 
     return compare_sides(arguments)
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from orchestrator.attempts.worker import AttemptReport
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import Event
-from orchestrator.worker import AttemptReport
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.layout import SweepRoot
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.attempts.dock import check_store
 from orchestrator.cluster import Cluster
-from orchestrator.dock import check_store
 from orchestrator.local_head import LocalHead, prepare_environ
 from orchestrator.process_cluster import ProcessCluster
 from sweeps.errors import ClusterError
@@ -13,7 +13,7 @@ from sweeps.layout import SweepRoot
 from sweeps.settings import ClusterSettings, StorageSettings
 
 if TYPE_CHECKING:
-    from aggregation.spread import Spread
+    from aggregation.logs.spread import Spread
 
 
 def cluster_of(settings: ClusterSettings, storage: StorageSettings) -> Cluster:

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator import clock
+from orchestrator.attempts.worker import AttemptReport
 from orchestrator.states import SweepState
-from orchestrator.worker import AttemptReport
 from sweeps.contracts import RunKey, RunSpec
 
 _MOST_ROWS = 24

@@ -6,12 +6,12 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from orchestrator import clock
-from orchestrator.checkpoint_store import probe
+from orchestrator.attempts.checkpoint_store import probe
+from orchestrator.attempts.dock import Dock, check_storage
+from orchestrator.attempts.outbox import check_local
+from orchestrator.attempts.worker import AttemptReport, AttemptWorker, Terms
 from orchestrator.commands import LaunchAttempt, StopAttempt
-from orchestrator.dock import Dock, check_storage
 from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
-from orchestrator.outbox import check_local
-from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.layout import SweepRoot
 from sweeps.settings import StorageSettings

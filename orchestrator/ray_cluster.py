@@ -39,17 +39,17 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import clock
-from orchestrator.checkpoint_store import probe
+from orchestrator.attempts.checkpoint_store import probe
+from orchestrator.attempts.dock import Dock, check_storage
+from orchestrator.attempts.outbox import check_local
+from orchestrator.attempts.process import GuardedProcess
+from orchestrator.attempts.shipping import Handover, Parcel
+from orchestrator.attempts.worker import AttemptReport, AttemptWorker, Terms
 from orchestrator.commands import LaunchAttempt, StopAttempt
-from orchestrator.dock import Dock, check_storage
 from orchestrator.events import AttemptEnded, Event, NodeJoined, NodeLeft, TrainingBegan
 from orchestrator.leases import LeaseBook, margin_s
-from orchestrator.outbox import check_local
 from orchestrator.outcomes import Outcome
-from orchestrator.process import GuardedProcess
 from orchestrator.process_cluster import ended_event, started_event
-from orchestrator.shipping import Handover, Parcel
-from orchestrator.worker import AttemptReport, AttemptWorker, Terms
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import ClusterError, StorageError
 from sweeps.files import read_records
@@ -58,7 +58,7 @@ from sweeps.settings import StorageSettings
 
 if TYPE_CHECKING:
     # Every worker imports this file: it shall not bring Arrow along.
-    from aggregation.spread import Batch, Readings, Spread
+    from aggregation.logs.spread import Batch, Readings, Spread
 
 log = logging.getLogger(__name__)
 

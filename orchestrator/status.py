@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.failures import last_lines
+from orchestrator.attempts.tail import last_lines, last_score
 from orchestrator.journal import read_journal
 from orchestrator.lock import live_holder
 from orchestrator.machine import apply
 from orchestrator.root import read_spec
 from orchestrator.states import IN_FLIGHT, Run, SweepState
-from orchestrator.tail import last_score
 from orchestrator.trainers.registry import trainer_of
 from sweeps.errors import DreamsweepError, RootError
 from sweeps.layout import SweepRoot

@@ -97,7 +97,7 @@ def test_one_file_knows_hydra_and_omegaconf() -> None:
 @pytest.mark.parametrize(
     ("package", "others"),
     [
-        ("pyarrow", ["orchestrator/checkpoint_store.py"]),  # for its file systems
+        ("pyarrow", ["orchestrator/attempts/checkpoint_store.py"]),  # for its file systems
         ("duckdb", []),
         ("matplotlib", []),
         ("pandas", []),
@@ -135,12 +135,12 @@ def test_the_clock_is_read_in_one_file() -> None:
         or imported(path) & {"time.time", "time.monotonic", "time.sleep"}
     ]
 
-    assert found == ["orchestrator/clock.py", "orchestrator/guard.py"]
+    assert found == ["orchestrator/attempts/guard.py", "orchestrator/clock.py"]
 
 
 def test_the_guard_needs_nothing_but_the_standard_library() -> None:
     """It is started by its path under `python -I -S`, where no package can be found."""
-    assert packages_imported(CHECKOUT / "orchestrator/guard.py") <= set(sys.stdlib_module_names)
+    assert packages_imported(CHECKOUT / "orchestrator/attempts/guard.py") <= set(sys.stdlib_module_names)
 
 
 def test_the_orchestrator_asks_the_layout_for_paths() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aggregation.report.facts import RootFacts, RunFact
-from aggregation.sources import RunInfo
+from aggregation.sources.sources import RunInfo
 
 #: In the order of the page, the complete ones first.
 STATES = ("finished", "logged", "reference", "running", "planned", "paused", "cancelled", "failed")

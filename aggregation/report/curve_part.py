@@ -12,14 +12,14 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregation.axes import TITLES, Axis, positions
-from aggregation.bins import RunBins
-from aggregation.curve_bands import Summary, aggregate, mean, summary
-from aggregation.curve_tables import Grid, Scatter, scatter
-from aggregation.curve_view import Centre, CurveView
+from aggregation.curves.axes import TITLES, Axis, positions
+from aggregation.curves.curve_bands import Summary, aggregate, mean, summary
+from aggregation.curves.curve_tables import Grid, Scatter, scatter
+from aggregation.curves.curve_view import Centre, CurveView
+from aggregation.dataset.bins import RunBins
+from aggregation.evaluation.scales import Scale
 from aggregation.report.rounding import rounded, rounded_number
-from aggregation.scales import Scale
-from aggregation.sources import RunInfo, Sources
+from aggregation.sources.sources import RunInfo, Sources
 from sweeps.wording import counted
 
 Floats = NDArray[np.float64]

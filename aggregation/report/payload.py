@@ -33,14 +33,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aggregation.lookout import EarlyWarning
-from aggregation.ratio_study import RatioStudy
+from aggregation.ratio_study.ratio_study import RatioStudy
 from aggregation.report.coverage_part import COMPLETE, STATES, Standing, coverage_part, standings
 from aggregation.report.curve_part import curve_part
 from aggregation.report.facts import RootFacts
 from aggregation.report.line_styles import line_styles
 from aggregation.report.table_part import Judgement, table_part
-from aggregation.sources import RunInfo, Source, Sources, label_order
+from aggregation.sources.sources import RunInfo, Source, Sources, label_order
+from aggregation.verdicts.lookout import EarlyWarning
 from sweeps.wording import counted
 
 _MOST_LINES = 40

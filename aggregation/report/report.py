@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aggregation.lookout import early_warnings
-from aggregation.ratio_study import ratio_study
+from aggregation.evaluation.scales import scales
+from aggregation.ratio_study.ratio_study import ratio_study
 from aggregation.report.page import page
 from aggregation.report.payload import Circumstances, payload
 from aggregation.report.table_part import judgements
-from aggregation.scales import scales
-from aggregation.sources import Sources
+from aggregation.sources.sources import Sources
+from aggregation.verdicts.lookout import early_warnings
 from sweeps.errors import LogError
 from sweeps.files import write_atomically
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from aggregation.cells import Cell, Missing
-from aggregation.evaluation import Evaluation, Headline, evaluate
+from aggregation.evaluation.cells import Cell, Missing
+from aggregation.evaluation.evaluation import Evaluation, Headline, evaluate
 from aggregation.report.rounding import rounded_number
-from aggregation.sources import Sources
+from aggregation.sources.sources import Sources
 from sweeps.errors import ConfigError, LogError
 from sweeps.protocols import FINAL, protocol_of, read_protocol
 from sweeps.settings import Protocol

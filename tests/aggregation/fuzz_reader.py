@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from aggregation.log_format import LogFormat
-from aggregation.reader import Place, read_log
-from aggregation.record import records_of
+from aggregation.logs.log_format import LogFormat
+from aggregation.logs.reader import Place, read_log
+from aggregation.logs.record import records_of
 
 _BATCH = 2000
 _FORM = LogFormat()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from aggregation.store import Store
+from aggregation.dataset.store import Store
 from sweeps.contracts import Attempt, Resources, RunKey, RunSpec, Schedule, TrainerSource
 
 LOG = "scores.jsonl"

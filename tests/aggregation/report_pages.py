@@ -11,13 +11,13 @@ from typing import Any
 from log_builders import log_text, write_foreign
 from playwright.sync_api import Browser, sync_playwright
 
-from aggregation.lookout import early_warnings
-from aggregation.ratio_study import ratio_study
+from aggregation.evaluation.scales import scales
+from aggregation.ratio_study.ratio_study import ratio_study
 from aggregation.report.facts import RootFacts
 from aggregation.report.payload import Circumstances, payload
 from aggregation.report.table_part import judgements
-from aggregation.scales import scales
-from aggregation.sources import open_sources
+from aggregation.sources.sources import open_sources
+from aggregation.verdicts.lookout import early_warnings
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregation.bins import RunBins, bins_of
-from aggregation.episodes import Episodes
-from aggregation.sources import RunInfo, label_order
-from aggregation.store import Generation
+from aggregation.dataset.bins import RunBins, bins_of
+from aggregation.dataset.episodes import Episodes
+from aggregation.dataset.store import Generation
+from aggregation.sources.sources import RunInfo, label_order
 from sweeps.contracts import RunKey, Schedule
 
 

@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_builders import BuiltRun, BuiltSources, built
 
-from aggregation import curve_panels, fan_panels, ratio_study_plot
-from aggregation.curve_view import CurveView
-from aggregation.curves import curves
-from aggregation.fans import fans
-from aggregation.picture_frame import styled
-from aggregation.ratio_study import ratio_study
-from aggregation.smoothing import Smoothing
+from aggregation.curves.curve_view import CurveView
+from aggregation.curves.curves import curves
+from aggregation.curves.fans import fans
+from aggregation.curves.smoothing import Smoothing
+from aggregation.pictures import curve_panels, fan_panels, ratio_study_plot
+from aggregation.pictures.picture_frame import styled
+from aggregation.ratio_study.ratio_study import ratio_study
 from sweeps.contracts import Schedule
 
 SCHEDULES = (None, Schedule(steps=50, batch_size=2, batch_length=4), Schedule(steps=10**6, action_repeat=4))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_builders import built
 
-from aggregation import axes
+from aggregation.curves import axes
 from sweeps import ratio
 from sweeps.contracts import Schedule
 from sweeps.errors import UnknownNameError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.binning import View, binned, filled
+from aggregation.dataset.binning import View, binned, filled
 from sweeps.errors import ConfigError
 
 #: Bins of random runs by danijar/dreamerv3's plot.py: `bin_runs` on the steps and scores that the test draws.

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_builders import generation, line, log_text, write_foreign
 
-from aggregation import bin_cache
-from aggregation.bin_cache import BinCache
-from aggregation.bins import MOST_BINS, RunBins, bin_width, bins_of
-from aggregation.collect import collect
-from aggregation.sources import open_sources
-from aggregation.store import Store
+from aggregation.dataset import bin_cache
+from aggregation.dataset.bin_cache import BinCache
+from aggregation.dataset.bins import MOST_BINS, RunBins, bin_width, bins_of
+from aggregation.dataset.collect import collect
+from aggregation.dataset.store import Store
+from aggregation.sources.sources import open_sources
 
 Episode = tuple[int, float, float]
 

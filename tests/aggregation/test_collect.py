@@ -35,10 +35,10 @@ from log_builders import (
     write_launched,
 )
 
-import aggregation.dataset as dataset_module
-import aggregation.run_reader as run_reader_module
-from aggregation.collect import collect
-from aggregation.explanation import explain
+import aggregation.dataset.partition as dataset_module
+import aggregation.logs.run_reader as run_reader_module
+from aggregation.dataset.collect import collect
+from aggregation.dataset.explanation import explain
 from sweeps.errors import LogError
 
 RUN = "dmc/dmc_walker_walk/dreamerv3/0"
@@ -269,7 +269,7 @@ def test_collecting_does_not_import_pandas(tmp_path: Path) -> None:
         metrics_text([(1, 2)], with_lengths=True)
     )
     program = (
-        "import sys; from pathlib import Path; from aggregation.collect import collect;"
+        "import sys; from pathlib import Path; from aggregation.dataset.collect import collect;"
         f"top = Path({str(tmp_path)!r}); log = next(top.rglob('scores.jsonl'));"
         "collect([top / 'logs'], top, metrics='.*'); log.open('ab').write(log.read_bytes());"
         "collect([top / 'logs'], top); sys.exit('pandas' in sys.modules)"
@@ -315,7 +315,7 @@ def test_runs_table_tells_state_speed_and_gpu_hours(tmp_path: Path) -> None:
 def test_memory_holds_a_slice_of_a_long_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packed: bool) -> None:
     """A log beyond the slice is read in several, and a seam in a later slice takes rows of an earlier one back."""
     monkeypatch.setattr(run_reader_module, "SLICE_ROWS", 4)
-    monkeypatch.setattr("aggregation.reader.BLOCK_BYTES", 64)
+    monkeypatch.setattr("aggregation.logs.reader.BLOCK_BYTES", 64)
     steps = [*range(0, 200, 10), *range(55, 400, 10)]
     log = write_foreign(tmp_path / "logs", log_text((step, 1) for step in steps))
     if is_packed:
@@ -488,7 +488,7 @@ def test_readers_are_right_at_every_moment(tmp_path: Path) -> None:
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
         from log_builders import line
-        from aggregation.collect import collect
+        from aggregation.dataset.collect import collect
         top = Path({str(tmp_path)!r})
         logs = sorted(top.glob("logs/*/*/*/scores.jsonl"))
         step = 400
@@ -528,7 +528,7 @@ def test_killed_at_any_moment_it_leaves_the_last_dataset_or_the_next(tmp_path: P
     logs = [write_foreign(tmp_path / "logs", log_text((s, 1) for s in range(20_000)), seed=seed) for seed in range(4)]
     collect([tmp_path / "logs"], tmp_path)
     program = (
-        "import sys; from pathlib import Path; from aggregation.collect import collect; print(flush=True);"
+        "import sys; from pathlib import Path; from aggregation.dataset.collect import collect; print(flush=True);"
         f"collect([Path({str(tmp_path / 'logs')!r})], Path({str(tmp_path)!r}))"
     )
     want = 20_000

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aggregation.comparison import (
+from aggregation.verdicts.comparison import (
     Comparison,
     Floats,
     TaskScores,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from aggregation.curve_bands import aggregate, quantile, summary
-from aggregation.curve_view import CurveView
+from aggregation.curves.curve_bands import aggregate, quantile, summary
+from aggregation.curves.curve_view import CurveView
 from sweeps.errors import ConfigError, UnknownNameError
 
 NAN = np.nan

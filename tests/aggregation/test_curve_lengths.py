@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from log_builders import METRICS, log_text, write_foreign
 
-from aggregation.collect import collect
-from aggregation.curve_view import CurveView
-from aggregation.curves import curves
-from aggregation.sources import open_sources
+from aggregation.curves.curve_view import CurveView
+from aggregation.curves.curves import curves
+from aggregation.dataset.collect import collect
+from aggregation.sources.sources import open_sources
 
 
 def write_metrics(log: Path, points: list[tuple[int, float]]) -> None:

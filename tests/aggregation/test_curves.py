@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from run_builders import BuiltSources, built
 
-from aggregation.binning import binned, filled
-from aggregation.curve_view import CurveView
-from aggregation.curves import CurveSet, curves
-from aggregation.scales import Scale, scales
-from aggregation.score_files import read_score_file
-from aggregation.smoothing import Smoothing
-from aggregation.sources import open_sources
+from aggregation.curves.curve_view import CurveView
+from aggregation.curves.curves import CurveSet, curves
+from aggregation.curves.smoothing import Smoothing
+from aggregation.dataset.binning import binned, filled
+from aggregation.dataset.score_files import read_score_file
+from aggregation.evaluation.scales import Scale, scales
+from aggregation.sources.sources import open_sources
 from sweeps.contracts import Schedule
 
 NAN = np.nan

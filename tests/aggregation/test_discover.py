@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from log_builders import LOG, line, write_foreign, write_launched
 
-from aggregation.discover import discover
+from aggregation.logs.discover import discover
 from sweeps.errors import LogError
 
 

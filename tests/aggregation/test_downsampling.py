@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from aggregation.downsampling import MIN_POINTS, kept_points
+from aggregation.curves.downsampling import MIN_POINTS, kept_points
 
 values = npst.arrays(
     np.float64, st.integers(0, 400), elements=st.one_of(st.integers(-3, 3).map(float), st.just(np.nan), st.floats())

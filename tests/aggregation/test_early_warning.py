@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aggregation.bins import RunBins, bins_of
-from aggregation.early_warning import Departure, Traits, departure, label_departure, likely_causes, window_mean
+from aggregation.dataset.bins import RunBins, bins_of
+from aggregation.verdicts.early_warning import Departure, Traits, departure, label_departure, likely_causes, window_mean
 from sweeps.contracts import Schedule
 
 

@@ -8,11 +8,11 @@ import pytest
 from log_builders import log_text, write_launched
 from test_sources import plan, write_score_file
 
-from aggregation.cells import Missing, mean_interval
-from aggregation.collect import collect
-from aggregation.evaluation import Evaluation, evaluate
-from aggregation.reference_runs import import_files
-from aggregation.sources import open_sources
+from aggregation.dataset.collect import collect
+from aggregation.dataset.reference_runs import import_files
+from aggregation.evaluation.cells import Missing, mean_interval
+from aggregation.evaluation.evaluation import Evaluation, evaluate
+from aggregation.sources.sources import open_sources
 from aggregation.statistics import Interval
 from sweeps.errors import ConfigError, LogError, UnknownNameError
 from sweeps.protocols import read_protocol

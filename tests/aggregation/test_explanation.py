@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from log_builders import attempt, line, log_text, write_foreign, write_launched
 
-from aggregation.collect import collect
-from aggregation.explanation import explain
+from aggregation.dataset.collect import collect
+from aggregation.dataset.explanation import explain
 from orchestrator.cli import main
 from sweeps.errors import LogError, UnknownNameError
 

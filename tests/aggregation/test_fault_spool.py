@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from log_builders import METRICS, line, metrics_text, write_foreign
 
-import aggregation.fault_spool as fault_spool_module
-import aggregation.run_reader as run_reader_module
-from aggregation.collect import collect
+import aggregation.dataset.fault_spool as fault_spool_module
+import aggregation.logs.run_reader as run_reader_module
+from aggregation.dataset.collect import collect
 
 
 def test_bad_lines_beyond_the_limit_wait_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,8 +27,8 @@ def test_bad_lines_beyond_the_limit_wait_on_disk(tmp_path: Path, monkeypatch: py
                     patch.setattr(fault_spool_module, "_HELD", 5)
                     patch.setattr(fault_spool_module, "_WRITTEN_AT_ONCE", 9)
                     patch.setattr(run_reader_module, "SLICE_FAULTS", 4)
-                    patch.setattr("aggregation.reader.BLOCK_BYTES", 64)
-                    patch.setattr("aggregation.small_logs.SMALL_BYTES", 0)
+                    patch.setattr("aggregation.logs.reader.BLOCK_BYTES", 64)
+                    patch.setattr("aggregation.logs.small_logs.SMALL_BYTES", 0)
                 collect([tmp_path / "logs"], store, metrics="train/.*")
 
     tables = [pd.read_parquet(store / "faults.parquet") for store in stores]

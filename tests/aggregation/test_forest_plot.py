@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregation.comparison import Comparison, TaskScores, compare
-from aggregation.forest_plot import draw_comparison, plot_comparison
+from aggregation.pictures.forest_plot import draw_comparison, plot_comparison
+from aggregation.verdicts.comparison import Comparison, TaskScores, compare
 from sweeps.errors import LogError
 
 

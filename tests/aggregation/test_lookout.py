@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from test_sources import write_score_file
 
-from aggregation.collect import collect
-from aggregation.lookout import EarlyWarning, early_warnings
-from aggregation.reference_runs import import_files
-from aggregation.sources import open_sources
+from aggregation.dataset.collect import collect
+from aggregation.dataset.reference_runs import import_files
+from aggregation.sources.sources import open_sources
+from aggregation.verdicts.lookout import EarlyWarning, early_warnings
 
 TASKS = ("dmc_walker_walk", "dmc_cheetah_run", "dmc_finger_spin")
 STEPS = np.arange(1000, 40_001, 1000)

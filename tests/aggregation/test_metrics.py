@@ -19,10 +19,10 @@ from log_builders import (
     write_launched,
 )
 
-import aggregation.run_reader as run_reader_module
-from aggregation.collect import collect
-from aggregation.log_format import LogFormat
-from aggregation.record import Record, flat_metrics, records_of
+import aggregation.logs.run_reader as run_reader_module
+from aggregation.dataset.collect import collect
+from aggregation.logs.log_format import LogFormat
+from aggregation.logs.record import Record, flat_metrics, records_of
 from orchestrator.cli import main
 from sweeps.errors import ConfigError, LogError
 
@@ -157,7 +157,7 @@ def test_bad_lines_of_metrics_are_named_with_their_file(tmp_path: Path) -> None:
 def test_memory_holds_a_slice_of_a_long_log_of_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices are counted in values."""
     monkeypatch.setattr(run_reader_module, "SLICE_ROWS", 4)
-    monkeypatch.setattr("aggregation.reader.BLOCK_BYTES", 64)
+    monkeypatch.setattr("aggregation.logs.reader.BLOCK_BYTES", 64)
     metric_log(tmp_path, metrics_text((step, step) for step in range(20)))
     collect([tmp_path / "logs"], tmp_path, metrics="train/loss|fps/.*")
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from aggregation.night_history import (
+from aggregation.pictures.night_plot import night_changes, plot_nights
+from aggregation.verdicts.night_history import (
     NightRun,
     accepted,
     baseline,
@@ -14,7 +15,6 @@ from aggregation.night_history import (
     with_night,
     write_history,
 )
-from aggregation.night_plot import night_changes, plot_nights
 from sweeps.errors import LogError
 
 

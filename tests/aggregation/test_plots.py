@@ -8,15 +8,15 @@ import pytest
 from log_builders import line, log_text, write_foreign
 from run_builders import BuiltRun, BuiltSources, built
 
-from aggregation import curve_panels, fan_panels, ratio_study_plot
-from aggregation.collect import collect
-from aggregation.curve_view import CurveView
-from aggregation.curves import curves
-from aggregation.fans import fans
-from aggregation.plot_style import Labelled, looks, short_number
-from aggregation.plots import plot, plot_curves, plot_fans, save
-from aggregation.ratio_study import ratio_study
-from aggregation.smoothing import Smoothing
+from aggregation.curves.curve_view import CurveView
+from aggregation.curves.curves import curves
+from aggregation.curves.fans import fans
+from aggregation.curves.smoothing import Smoothing
+from aggregation.dataset.collect import collect
+from aggregation.pictures import curve_panels, fan_panels, ratio_study_plot
+from aggregation.pictures.plot_style import Labelled, looks, short_number
+from aggregation.pictures.plots import plot, plot_curves, plot_fans, save
+from aggregation.ratio_study.ratio_study import ratio_study
 from sweeps.contracts import Schedule
 from sweeps.errors import ConfigError, LogError, UnknownNameError
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from run_builders import BuiltRun, BuiltSources, built
 
-from aggregation.ratio_study import RatioStudy, ratio_study
-from aggregation.ratio_verdict import difference_interval, wilson_interval
-from aggregation.scales import Scale
+from aggregation.evaluation.scales import Scale
+from aggregation.ratio_study.ratio_study import RatioStudy, ratio_study
+from aggregation.ratio_study.ratio_verdict import difference_interval, wilson_interval
 from sweeps import ratio as rules
 from sweeps.contracts import Schedule
 

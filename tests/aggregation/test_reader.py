@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_builders import line, log_text
 
-import aggregation.reader as reader_module
-from aggregation.log_format import LogFormat
-from aggregation.reader import Place, read_log
-from aggregation.record import records_of
-from aggregation.template import Template
+import aggregation.logs.reader as reader_module
+from aggregation.logs.log_format import LogFormat
+from aggregation.logs.reader import Place, read_log
+from aggregation.logs.record import records_of
+from aggregation.logs.template import Template
 
 FORM = LogFormat()
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from aggregation.log_format import LogFormat
-from aggregation.record import Record, records_of
+from aggregation.logs.log_format import LogFormat
+from aggregation.logs.record import Record, records_of
 
 FORM = LogFormat()
 

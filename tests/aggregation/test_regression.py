@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from aggregation.regression import Cell, Floats, Judgement, Rule, judge, smallest_drop
+from aggregation.verdicts.regression import Cell, Floats, Judgement, Rule, judge, smallest_drop
 
 NONE = np.empty(0)
 

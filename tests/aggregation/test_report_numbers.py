@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from report_pages import CHROMIUM, chromium
 
+from aggregation.curves.smoothing import Smoothing
 from aggregation.report.script import joined
-from aggregation.smoothing import Smoothing
 
 SOURCES = Path(__file__).parents[2] / "aggregation" / "report"
 

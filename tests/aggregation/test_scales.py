@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aggregation.scales import RAW, scales
+from aggregation.evaluation.scales import RAW, scales
 from sweeps.errors import UnknownNameError
 
 

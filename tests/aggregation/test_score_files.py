@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from log_builders import LOG, line, log_text, published_rows, write_foreign
 
-from aggregation.binning import View
-from aggregation.collect import collect
-from aggregation.reference_runs import import_files
-from aggregation.score_files import export, read_score_file
+from aggregation.dataset.binning import View
+from aggregation.dataset.collect import collect
+from aggregation.dataset.reference_runs import import_files
+from aggregation.dataset.score_files import export, read_score_file
 from sweeps.errors import LogError, UnknownNameError
 
 PUBLISHED = sorted((Path(__file__).parents[3] / "shared" / "data" / "score_files").glob("*.json.gz"))

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from test_evaluation import WINDOW, evaluated, run
 
-from aggregation.evaluation import Evaluation
-from aggregation.score_table import score_table
-from aggregation.table_formats import latex, latex_text, markdown, markdown_text, printable, tidy_csv
+from aggregation.evaluation.evaluation import Evaluation
+from aggregation.evaluation.score_table import score_table
+from aggregation.evaluation.table_formats import latex, latex_text, markdown, markdown_text, printable, tidy_csv
 
 #: Every name here is allowed as a task or a label, and every one is markup somewhere.
 _TASK = "a_{b}|<b>$x^2$&%#~[y](z)"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from log_builders import attempt
 
-from aggregation.seams import Seam, SegmentTracker, cuts, gap_frames, known_seams, surviving
+from aggregation.logs.seams import Seam, SegmentTracker, cuts, gap_frames, known_seams, surviving
 
 
 def kept(steps: list[int], seams: list[Seam] | None, *, pieces: int = 1) -> list[tuple[int, int]]:

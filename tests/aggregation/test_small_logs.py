@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_builders import line, log_text, metrics_text
 
-import aggregation.small_logs as small_logs_module
-from aggregation.log_format import LogFormat
-from aggregation.run_reader import Reading, ReadTask, read_run
-from aggregation.small_logs import read_small
-from aggregation.spread import Unread, batches, read_batch
+import aggregation.logs.small_logs as small_logs_module
+from aggregation.logs.log_format import LogFormat
+from aggregation.logs.run_reader import Reading, ReadTask, read_run
+from aggregation.logs.small_logs import read_small
+from aggregation.logs.spread import Unread, batches, read_batch
 
 PIECES = st.sampled_from(
     [
@@ -79,8 +79,8 @@ def test_log_with_much_new_is_read_alone(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_batches_keep_the_order_and_hold_few_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A large log stands alone."""
-    monkeypatch.setattr("aggregation.spread._BATCH_LOGS", 3)
-    monkeypatch.setattr("aggregation.spread._BATCH_BYTES", 10)
+    monkeypatch.setattr("aggregation.logs.spread._BATCH_LOGS", 3)
+    monkeypatch.setattr("aggregation.logs.spread._BATCH_BYTES", 10)
     tasks = [ReadTask(path=Path(str(number)), form=LogFormat(), seams=None) for number in range(7)]
     found = batches(tasks, [1, 1, 1, 1, 50, 5, 5])
 

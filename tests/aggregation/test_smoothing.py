@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aggregation.smoothing import Smoothing
+from aggregation.curves.smoothing import Smoothing
 from sweeps.errors import ConfigError
 
 NAN = np.nan

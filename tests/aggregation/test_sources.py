@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from log_builders import attempt, log_text, write_foreign, write_launched
 
-from aggregation.collect import collect
-from aggregation.sources import open_sources
-from aggregation.window_scores import WindowScore
+from aggregation.dataset.collect import collect
+from aggregation.dataset.window_scores import WindowScore
+from aggregation.sources.sources import open_sources
 from sweeps.contracts import RunKey, Schedule
 from sweeps.errors import LogError, UnknownNameError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from log_builders import METRICS, attempt, line, log_text, metrics_text, write_foreign, write_launched
 
-from aggregation.collect import collect
-from aggregation.spread import Batch, Readings, in_order, read_batch
+from aggregation.dataset.collect import collect
+from aggregation.logs.spread import Batch, Readings, in_order, read_batch
 
 
 def files(store: Path) -> dict[str, bytes]:
@@ -30,7 +30,7 @@ def grow(root: Path, step: int) -> None:
 
 def test_other_processes_give_the_same_store_byte_for_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tasks and results travel; the first collection and one of what grew since are as those made here."""
-    monkeypatch.setattr("aggregation.spread._BATCH_LOGS", 2)
+    monkeypatch.setattr("aggregation.logs.spread._BATCH_LOGS", 2)
     root, here, there = tmp_path / "root", tmp_path / "here", tmp_path / "there"
     before = log_text([(10, 1), (20, 2), (30, 3)])
     attempts = [attempt(1, None, 0), attempt(2, 20, len(before))]
@@ -51,8 +51,8 @@ def test_other_processes_give_the_same_store_byte_for_byte(tmp_path: Path, monke
 
 def test_every_slice_of_a_long_log_is_read_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log may lie on a worker alone: nothing of it is read here."""
-    monkeypatch.setattr("aggregation.run_reader.SLICE_ROWS", 20)
-    monkeypatch.setattr("aggregation.reader.BLOCK_BYTES", 64)
+    monkeypatch.setattr("aggregation.logs.run_reader.SLICE_ROWS", 20)
+    monkeypatch.setattr("aggregation.logs.reader.BLOCK_BYTES", 64)
     write_foreign(tmp_path / "logs", log_text((step, 1) for step in range(100)))
     seen = []
 

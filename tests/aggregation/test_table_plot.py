@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from test_evaluation import WINDOW, evaluated, run
 
-from aggregation.table_plot import draw_table, plot_table
+from aggregation.pictures.table_plot import draw_table, plot_table
 from sweeps.errors import LogError
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from orchestrator import clock
+from orchestrator.attempts.worker import AttemptReport, Progress
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined
 from orchestrator.outcomes import Outcome
-from orchestrator.worker import AttemptReport, Progress
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.layout import SweepRoot
 

@@ -13,7 +13,7 @@ from typing import Any
 from doomed_sweep import REPOSITORY, doomed_environ, processes
 from several_nodes import entering, living_in, network_of
 
-from orchestrator.guard import descendants
+from orchestrator.attempts.guard import descendants
 
 _STOP_LIMIT_S = 60.0
 

@@ -33,7 +33,7 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from orchestrator.guard import descendants
+from orchestrator.attempts.guard import descendants
 
 _READY_LIMIT_S = 60.0
 _STOP_LIMIT_S = 10.0

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from orchestrator.adoption import differences
 from orchestrator.cli import main
+from orchestrator.command_line.adoption import differences
 from orchestrator.lock import RootLock
 from orchestrator.trainers.trainer_configs import TrainerConfigs
 from sweeps.files import read_records

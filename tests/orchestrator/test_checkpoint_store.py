@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.checkpoint_store import CheckpointStore, probe
-from orchestrator.shipping import Carried
+from orchestrator.attempts.checkpoint_store import CheckpointStore, probe
+from orchestrator.attempts.shipping import Carried
 from sweeps.contracts import Attempt
 from sweeps.errors import StorageError
 

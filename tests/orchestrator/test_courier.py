@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from fakes.fake_runs import fake_run, wait_until
 
-from orchestrator import courier as courier_module
-from orchestrator.courier import Courier
-from orchestrator.outbox import Outbox
-from orchestrator.shipping import Handover
+from orchestrator.attempts import courier as courier_module
+from orchestrator.attempts.courier import Courier
+from orchestrator.attempts.outbox import Outbox
+from orchestrator.attempts.shipping import Handover
 from orchestrator.trainers.checkpoint import CheckpointBrokenError
 from orchestrator.trainers.registry import trainer_of
 from sweeps.contracts import Attempt

@@ -7,9 +7,9 @@ from fakes.fake_runs import fake_run, run_key
 from rich.console import Console
 from sweep_states import SweepUnderTest
 
+from orchestrator.attempts.worker import AttemptReport, Progress
 from orchestrator.display import Display, duration
 from orchestrator.events import AttemptEnded, NodeJoined, RunPlanned
-from orchestrator.worker import AttemptReport, Progress
 
 
 def sweep() -> SweepUnderTest:

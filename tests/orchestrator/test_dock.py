@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fakes.fake_runs import fake_run
 
-from orchestrator.attempt_log import write_attempt
-from orchestrator.dock import Dock, check_storage
+from orchestrator.attempts.attempt_log import write_attempt
+from orchestrator.attempts.dock import Dock, check_storage
+from orchestrator.attempts.shipping import Chunk, Parcel
 from orchestrator.root import read_spec
-from orchestrator.shipping import Chunk, Parcel
 from sweeps.contracts import Attempt, RunSpec
 from sweeps.errors import RootError
 from sweeps.files import read_records
@@ -85,7 +85,7 @@ def test_the_line_of_an_attempt_comes_before_its_bytes(
 ) -> None:
     """Without it they would count as an earlier attempt's; an orchestrator may die in between."""
     dock.hand_over(spec, 1, 0)
-    monkeypatch.setattr("orchestrator.dock._append", _fail)
+    monkeypatch.setattr("orchestrator.attempts.dock._append", _fail)
 
     with pytest.raises(OSError, match="No space left"):
         dock.take(spec.key, 1, Parcel(record=record(1, scores=0), chunks=scores(0, b"{}\n")))
@@ -106,7 +106,7 @@ def test_an_end_is_on_record_when_all_has_arrived(
         record=record(1, outcome="succeeded", scores=0), chunks=scores(0, b"{}\n"), exit_status=EXIT, is_all=True
     )
     with monkeypatch.context() as patch:
-        patch.setattr("orchestrator.dock._append", _fail)
+        patch.setattr("orchestrator.attempts.dock._append", _fail)
         with pytest.raises(OSError, match="No space left"):
             dock.take(spec.key, 1, whole)
     assert [line.outcome for line in lines(folder)] == [None]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from orchestrator.failures import failure_json, last_lines, print_failures
+from orchestrator.attempts.tail import last_lines
+from orchestrator.command_line.failures import failure_json, print_failures
 from orchestrator.states import Run
 from sweeps.contracts import Resources, RunKey
 from sweeps.layout import SweepRoot

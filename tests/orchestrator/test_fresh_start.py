@@ -8,8 +8,8 @@ import pytest
 from command_line import logged_steps, run_dir, run_words, said, started, starts
 from fakes.fake_runs import wait_until
 
-from orchestrator.attempt_log import write_attempt
-from orchestrator.fresh_start import start_afresh
+from orchestrator.attempts.attempt_log import write_attempt
+from orchestrator.attempts.fresh_start import start_afresh
 from sweeps.contracts import Attempt
 from sweeps.files import read_records
 from sweeps.layout import RunDir

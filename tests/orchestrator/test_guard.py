@@ -14,7 +14,7 @@ import pytest
 from fakes.fake_runs import is_alive, wait_until
 
 from orchestrator import clock
-from orchestrator.process import ExitStatus, GuardedProcess
+from orchestrator.attempts.process import ExitStatus, GuardedProcess
 
 # Writes its process ids to the file `pids`: a child, a grandchild that forked twice, and one in a session of its own,
 # all deaf to SIGTERM. Then does what `then` says.
@@ -44,7 +44,7 @@ OWNER = """
 import json, os, sys
 from pathlib import Path
 from orchestrator import clock
-from orchestrator.process import GuardedProcess
+from orchestrator.attempts.process import GuardedProcess
 words = json.loads(sys.argv[1])
 process = GuardedProcess(words["argv"], environ=dict(os.environ), cwd=Path.cwd(), output=Path("out"), header="",
                          exit_path=Path.cwd() / "exit.json", orphan_grace_s=0.3)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.host_capacity import capacity_of
+from orchestrator.command_line.host_capacity import capacity_of
 from sweeps.settings import ClusterSettings, Method, Suite, SweepSettings
 
 

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import clock, ray_cluster
+from orchestrator.attempts.guard import descendants
+from orchestrator.attempts.worker import AttemptWorker, Terms
 from orchestrator.events import AttemptEnded
-from orchestrator.guard import descendants
 from orchestrator.leases import LeaseBook, margin_s
 from orchestrator.local_head import LocalHead
 from orchestrator.outcomes import Verdict
 from orchestrator.ray_cluster import RayCluster
-from orchestrator.worker import AttemptWorker, Terms
 from sweeps.files import read_records
 from sweeps.layout import RunDir, SweepRoot
 

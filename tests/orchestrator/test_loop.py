@@ -12,6 +12,7 @@ from fakes.fake_cluster import FakeCluster
 from fakes.fake_runs import fake_run
 from sweep_states import GROUP
 
+from orchestrator.attempts.worker import AttemptReport
 from orchestrator.cluster import Cluster
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import (
@@ -29,7 +30,6 @@ from orchestrator.machine import check_invariants
 from orchestrator.outcomes import Outcome
 from orchestrator.policy import Limits
 from orchestrator.status import replayed
-from orchestrator.worker import AttemptReport
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.layout import SweepRoot
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fakes.fake_runs import fake_run
 
-from orchestrator.night import Night, cell_digest, cell_name, night_of
+from orchestrator.command_line.night import Night, cell_digest, cell_name, night_of
 from sweeps.contracts import RunSpec, TrainerSource
 from sweeps.errors import ConfigError
 

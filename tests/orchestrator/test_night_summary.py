@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from aggregation.regression import Cell, Judgement, Rule, Suspicion
-from orchestrator.night import Night
-from orchestrator.night_summary import NightSummary
+from aggregation.verdicts.regression import Cell, Judgement, Rule, Suspicion
+from orchestrator.command_line.night import Night
+from orchestrator.command_line.night_summary import NightSummary
 
 CELL = Cell(
     name="dmc/walk/m", history=np.array([100.0, 110.0, 90.0]), tonight=np.array([60.0]), fresh=np.array([50.0, 70.0])

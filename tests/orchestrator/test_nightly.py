@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command_line import said
 
-from aggregation.night_history import NightRun, read_history, write_history
+from aggregation.verdicts.night_history import NightRun, read_history, write_history
 from sweeps.layout import NightlyRoot
 
 TRAINER = Path(__file__).parents[1] / "fakes" / "noisy_trainer.py"

@@ -12,8 +12,8 @@ from cluster_contract import Bench, ClusterContract, logged_steps
 from fakes.fake_runs import is_alive, wait_until
 
 from orchestrator import ray_cluster
+from orchestrator.attempts.guard import descendants
 from orchestrator.cluster import Cluster
-from orchestrator.guard import descendants
 from orchestrator.local_head import LocalHead
 from orchestrator.ray_cluster import RayCluster
 from sweeps.errors import ClusterError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aggregation.collect import collect
+from aggregation.dataset.collect import collect
 from orchestrator import ray_cluster
 from orchestrator.local_head import LocalHead
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from command_line import run_words, said
 
-from orchestrator.root_facts import root_facts
+from orchestrator.command_line.root_facts import root_facts
 from sweeps.layout import SweepRoot
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.run_speeds import run_speeds
+from orchestrator.command_line.run_speeds import run_speeds
 from sweeps.contracts import RunKey, RunSpec, Schedule, TrainerSource
 from sweeps.cost import Measurement
 from sweeps.layout import RunDir, SweepRoot

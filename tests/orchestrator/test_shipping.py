@@ -12,11 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from aggregation.run_files import read_attempts
-from aggregation.seams import SegmentTracker, cuts, known_seams, surviving
-from orchestrator.dock import Dock
-from orchestrator.outbox import Outbox
-from orchestrator.shipping import Carried, Chunk, Handover, Parcel, beginning, cut_at_line, news, rescued
+from aggregation.logs.run_files import read_attempts
+from aggregation.logs.seams import SegmentTracker, cuts, known_seams, surviving
+from orchestrator.attempts.dock import Dock
+from orchestrator.attempts.outbox import Outbox
+from orchestrator.attempts.shipping import Carried, Chunk, Handover, Parcel, beginning, cut_at_line, news, rescued
 from sweeps.contracts import Attempt
 from sweeps.layout import RunDir, SweepRoot
 from sweeps.settings import StorageSettings

@@ -10,7 +10,7 @@ import pytest
 from command_line import said
 from rich.console import Console
 
-from orchestrator.table_command import print_tables, window
+from orchestrator.command_line.table_command import print_tables, window
 from sweeps.errors import ConfigError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "score_files"
@@ -142,8 +142,8 @@ def test_windows_that_make_no_sense_are_refused(text: str) -> None:
 
 def test_many_labels_go_below_each_other_in_a_narrow_terminal(tmp_path: Path) -> None:
     """No column is cut; every label stands in a table of its own if need be."""
-    from aggregation.evaluation import evaluate
-    from aggregation.sources import open_sources
+    from aggregation.evaluation.evaluation import evaluate
+    from aggregation.sources.sources import open_sources
 
     runs = [
         {"task": "atari_pong", "method": f"method_number_{number}", "seed": 0, "xs": [395_000], "ys": [number]}

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from fakes.fake_runs import fake_run, is_alive, processes_with, wait_until
 
+from orchestrator.attempts.worker import AttemptReport, AttemptWorker, trainer_environ
 from orchestrator.outcomes import Verdict
-from orchestrator.worker import AttemptReport, AttemptWorker, trainer_environ
 from sweeps.contracts import Attempt, Resources, RunSpec
 from sweeps.files import read_records
 from sweeps.layout import RunDir

@@ -1,0 +1,1 @@
+"""Curves over seeds and tasks, as arrays."""

@@ -1,0 +1,78 @@
+"""One Parquet file of a dataset, whole and in place when it is closed.
+
+DuckDB and Polars open a file several times in one query. So a later version of a file begins with all bytes of the
+earlier one, its footer included, and whoever knows the earlier length or footer reads on as if nothing had happened:
+
+    earlier bytes | new row groups | footer of all row groups that count
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aggregation.dataset.schema import Dataset
+
+#: Values of a column that the Parquet writer encodes in one go.
+_WRITTEN_AT_ONCE = 1 << 16
+_MAGIC = b"PAR1"
+_COPY_BYTES = 1 << 20
+
+
+class PartFile:
+    """One Parquet file in the making; whole and in place when it is closed. The store makes it durable.
+
+    Args:
+        dataset: What its columns are.
+        path: Where it goes.
+        kept: Of the file that is there, to let its rows count in the new version.
+        replaces: There is a file. The new one begins with its bytes, so that its readers can go on.
+    """
+
+    def __init__(
+        self, dataset: Dataset, path: Path, *, kept: pq.FileMetaData | None = None, replaces: bool = False
+    ) -> None:
+        self.path = path
+        self._fresh = path.with_name(f".{path.name}.new")
+        self._kept = kept
+        self._sink = pa.OSFile(str(self._fresh), "wb")
+        self._footers: list[pq.FileMetaData] = []
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            dataset.schema,
+            # Columns of few values are run lengths already; each compressor costs more than it would save there.
+            compression={name: "NONE" if name in dataset.repeated else "ZSTD" for name in dataset.schema.names},
+            compression_level={name: 1 for name in dataset.schema.names if name not in dataset.repeated},
+            use_dictionary=dataset.repeated,
+            write_statistics=dataset.sought,
+            column_encoding=dataset.encodings,
+            write_batch_size=_WRITTEN_AT_ONCE,
+            metadata_collector=self._footers,
+        )
+        if replaces or kept is not None:
+            self._copy(path)
+
+    def _copy(self, path: Path) -> None:
+        """Begin with the bytes of `path`. Offsets of row groups count from the file's start, wherever they lie."""
+        with path.open("rb") as earlier:
+            # Arrow's writer has written the four bytes that every file begins with, and asks the sink where it is.
+            assert earlier.read(self._sink.tell()) == _MAGIC
+            while chunk := earlier.read(_COPY_BYTES):
+                self._sink.write(chunk)
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows as one row group."""
+        self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
+
+    def close(self) -> None:
+        self._writer.close()
+        if self._kept is not None:
+            self._kept.append_row_groups(self._footers[0])
+            self._kept.write_metadata_file(self._sink)
+        self._sink.close()
+        self._fresh.replace(self.path)
+
+    def abandon(self) -> None:
+        self._writer.close()
+        self._sink.close()
+        self._fresh.unlink()

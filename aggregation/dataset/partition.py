@@ -1,0 +1,293 @@
+"""Writes the Parquet files of one partition of a dataset: `task=<task>/label=<label>/part-<n>.parquet`.
+
+New rows go to the newest file while that is small, else to a new one. Rows that a later resume made void are taken
+out of the file they are in. A reader may open some files in their earlier and some in their later version. Still it
+finds no stretch twice: rows do not move between files, and where others than the newest lose rows, what came in their
+place is in a new file, of which that reader does not know.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from aggregation.dataset.arrow_columns import numbers, numbers_of, texts
+from aggregation.dataset.lengths import LengthLog, amend_file
+from aggregation.dataset.part_file import PartFile
+from aggregation.dataset.rows import rows_table
+from aggregation.dataset.schema import Dataset
+from aggregation.dataset.store import Syncs, link_or_copy
+from aggregation.logs.run_files import RunCard
+from aggregation.logs.run_reader import Reading
+from aggregation.logs.seams import surviving
+
+#: Rows that are held until they are written as one row group.
+_GROUP_ROWS = 1 << 18
+#: A newest file below this, or below an eighth of its partition, takes new rows.
+_SMALL_BYTES = 1 << 19
+_ROW_BYTES = 5  # of a row, about
+#: A file of more row groups takes no further ones.
+_MANY_GROUPS = 24
+#: A partition of more files, those without a row left included, is written anew as one.
+_MANY_FILES = 32
+_EMPTY = "empty.parquet"
+
+
+@lru_cache(maxsize=1 << 14)
+def partition_folder(task: str, label: str) -> Path:
+    """Where a partition lies in the dataset; unusual characters are percent-encoded, as all Hive readers expect."""
+    return Path(f"task={quote(task, safe='')}") / f"label={quote(label, safe='')}"
+
+
+def write_empty(dataset: Dataset, folder: Path, syncs: Syncs) -> None:
+    """Make a dataset without rows readable."""
+    pq.write_table(dataset.empty, folder / _EMPTY)
+    syncs.add(folder / _EMPTY)
+
+
+def carry(earlier: Path, target: Path, syncs: Syncs) -> list[Path]:
+    """Take the files of a partition over as they are, in their order; none where there is no such partition."""
+    try:
+        names = sorted(path.name for path in earlier.iterdir() if path.name.startswith("part-"))
+    except FileNotFoundError:
+        return []
+    paths = [target / name for name in names]
+    for path in paths:
+        if link_or_copy(earlier / path.name, path):
+            syncs.add(path)
+    return paths
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is left of a run's earlier rows."""
+
+    rows: int = 0
+    non_finite: int = 0
+    first_step: int | None = None
+    last_step: int | None = None
+
+    def add(self, steps: "np.ndarray[tuple[int], np.dtype[np.int64]]", non_finite: int) -> None:
+        if len(steps):
+            low, high = int(steps.min()), int(steps.max())
+            self.first_step = low if self.first_step is None else min(self.first_step, low)
+            self.last_step = high if self.last_step is None else max(self.last_step, high)
+        self.rows += len(steps)
+        self.non_finite += non_finite
+
+
+#: By run: nothing of it stays (None), or by attempt the step below which its rows stay.
+Rules = Mapping[str, Mapping[int, int] | None]
+
+
+class Partition:
+    """The files of one task and label, on their way from one generation to the next.
+
+    Args:
+        dataset: Which one.
+        earlier: The partition's folder in the published generation; it need not exist. None where there is none.
+        target: Its folder in the new generation, which is there.
+        number: Of the new generation; names a new file.
+        syncs: Makes the files durable.
+        gone: Runs whose earlier rows all go.
+        lengths: Where they come from the metrics: those.
+        amended: By run, the step from which its lengths may have changed.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        earlier: Path | None,
+        target: Path,
+        number: int,
+        syncs: Syncs,
+        gone: frozenset[str] = frozenset(),
+        lengths: LengthLog | None = None,
+        amended: Mapping[str, int] | None = None,
+    ) -> None:
+        self._dataset = dataset
+        self._earlier = earlier
+        self._target = target
+        self._gone = gone
+        self._lengths = lengths
+        self._amended = amended or {}
+        self._syncs = syncs
+        self._fresh = target / f"part-{number:06d}.parquet"
+        self._file: PartFile | None = None
+        self._held: list[tuple[RunCard, Reading]] = []
+        self._held_rows = 0
+        self._paths: list[Path] = []
+        #: Files that lost rows.
+        self._thinned: set[Path] = set()
+
+    def append(self, card: RunCard, reading: Reading, *, has_metrics: bool = False) -> None:
+        """Take the new rows of a run, with the lengths of its metrics where it has any."""
+        if not len(reading.steps):
+            return
+        if has_metrics and self._lengths is not None:
+            reading = replace(reading, lengths=self._lengths.of(str(card.key), reading.steps))
+        self._held.append((card, reading))
+        self._held_rows += len(reading.steps)
+        if self._held_rows >= _GROUP_ROWS:
+            self._write_held()
+
+    def close(self, rules: Rules) -> dict[str, Kept]:
+        """Finish the files, take out what `rules` say, and return what is left of the runs they name."""
+        self._paths = carry(self._earlier, self._target, self._syncs) if self._earlier is not None else []
+        self._filter(self._paths, dict.fromkeys(self._gone))
+        growing = self._growing() if self._held and self._file is None else None
+        left = self._filter([path for path in self._paths if growing is None or path != growing.path], rules)
+        if growing is not None and self._thinned - {growing.path}:
+            # What comes in the place of lost rows must not show beside an earlier version of the file that held them.
+            _add_all(left, self._filter([growing.path], rules))
+            growing = None
+        if growing is not None:
+            self._file = PartFile(self._dataset, growing.path, kept=growing.kept)
+        self._write_held()
+        if self._file is not None:
+            self._file.close()
+            if self._file.path not in self._paths:
+                self._paths.append(self._file.path)
+            _add_all(left, self._filter([self._file.path], rules))
+        written = self._thinned if self._file is None else self._thinned | {self._file.path}
+        if self._lengths is not None:
+            written |= {path for path in self._paths if amend_file(self._dataset, path, self._amended, self._lengths)}
+            self._lengths.close()
+        if len(self._paths) > _MANY_FILES:
+            written = {self._merge()}
+        for path in sorted(written):
+            self._syncs.add(path)
+        return left
+
+    def _filter(self, paths: Sequence[Path], rules: Rules) -> dict[str, Kept]:
+        """Take out of files what `rules` say."""
+        left = {run: Kept() for run in rules}
+        for path in paths if rules else ():
+            found, dropped = filter_file(self._dataset, path, rules)
+            _add_all(left, found)
+            if dropped:
+                self._thinned.add(path)
+        return left
+
+    def _write_held(self) -> None:
+        if self._held:
+            if self._file is None:
+                self._file = PartFile(self._dataset, self._fresh)
+            self._file.write(rows_table(self._dataset, self._held))
+        self._held, self._held_rows = [], 0
+
+    def _growing(self) -> "_Growing | None":
+        """The newest file while it is small, so that a longer version of it takes the new rows."""
+        sizes = [path.stat().st_size for path in self._paths]
+        if not sizes or sizes[-1] + _ROW_BYTES * self._held_rows >= max(_SMALL_BYTES, sum(sizes) // 8):
+            return None
+        newest = _Growing(self._paths[-1], pq.read_metadata(self._paths[-1]))
+        return newest if newest.kept.num_row_groups < _MANY_GROUPS else None
+
+    def _merge(self) -> Path:
+        """Write the partition as one file of a new name: the one step in which a reader may miss a file it listed."""
+        assert self._fresh not in self._paths[:-1]
+        merged = PartFile(self._dataset, self._target / f"{self._fresh.stem}m.parquet")
+        for path in self._paths:
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(batch_size=_GROUP_ROWS):
+                    merged.write(pa.Table.from_batches([batch]))
+        merged.close()
+        for path in self._paths:
+            path.unlink()
+        return merged.path
+
+
+@dataclass(frozen=True, slots=True)
+class _Growing:
+    """A file that takes further rows, and what it holds."""
+
+    path: Path
+    kept: pq.FileMetaData
+
+
+def filter_file(dataset: Dataset, path: Path, rules: Rules) -> tuple[dict[str, Kept], int]:
+    """Take out of a file what `rules` say; return what is left in it of the runs they name, and the rows taken out.
+
+    The file is replaced, never changed, since earlier generations share it.
+    """
+    left: dict[str, Kept] = {}
+    dropped = 0
+    with pq.ParquetFile(path) as file:
+        if not _holds(file, rules):
+            return left, dropped
+        later = PartFile(dataset, path, replaces=True)
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group).unify_dictionaries()
+            stays, found = _staying(dataset, table, rules)
+            _add_all(left, found)
+            dropped += int(np.count_nonzero(~stays))
+            if stays.any():
+                later.write(table.filter(_mask(stays)))
+    if dropped:
+        later.close()
+    else:
+        later.abandon()
+    return left, dropped
+
+
+def _holds(file: pq.ParquetFile, rules: Rules) -> bool:
+    wanted = texts(sorted(rules))
+    return any(
+        pc.any(pc.is_in(file.read_row_group(group, columns=["run"]).column("run").cast(pa.string()), wanted)).as_py()
+        for group in range(file.num_row_groups)
+    )
+
+
+def _staying(
+    dataset: Dataset, table: pa.Table, rules: Rules
+) -> "tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], dict[str, Kept]]":
+    runs = table.column("run").combine_chunks()
+    runs = runs.chunk(0) if isinstance(runs, pa.ChunkedArray) else runs
+    index = numbers_of(runs.indices)
+    stays = np.ones(table.num_rows, np.bool_)
+    left: dict[str, Kept] = {}
+    for number, run in enumerate(runs.dictionary.to_pylist()):
+        if run not in rules:
+            continue
+        rows = np.flatnonzero(index == number)
+        if not len(rows):
+            continue
+        limits = rules[run]
+        part = table.take(numbers(rows, pa.int64()))
+        steps, attempts, values = (
+            numbers_of(part.column(name).combine_chunks()) for name in ("step", "attempt", dataset.value)
+        )
+        if limits is None:
+            good = np.zeros(len(rows), np.bool_)
+        else:
+            good = surviving(attempts, steps, limits)
+        stays[rows] = good
+        left[run] = Kept()
+        left[run].add(steps[good], int(np.count_nonzero(np.isnan(values[good]))))
+    return stays, left
+
+
+def _add_all(totals: dict[str, Kept], parts: Mapping[str, Kept]) -> None:
+    for run, part in parts.items():
+        _add(totals.setdefault(run, Kept()), part)
+
+
+def _add(total: Kept, part: Kept) -> None:
+    for step in (part.first_step, part.last_step):
+        if step is not None:
+            total.first_step = step if total.first_step is None else min(total.first_step, step)
+            total.last_step = step if total.last_step is None else max(total.last_step, step)
+    total.rows += part.rows
+    total.non_finite += part.non_finite
+
+
+def _mask(stays: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> pa.Array:
+    return pa.Array.from_buffers(pa.bool_(), len(stays), [None, pa.py_buffer(np.packbits(stays, bitorder="little"))])

@@ -1,0 +1,275 @@
+"""The generations of a store: a dataset, its tables and its state change together, in one atomic step.
+
+<store>/scores          -> .collected/current/scores
+<store>/runs.parquet    -> .collected/current/runs.parquet
+<store>/faults.parquet  -> .collected/current/faults.parquet
+<store>/metrics         -> .collected/current/metrics        where metrics are collected
+<store>/.collected/
+    lock                one collection at a time
+    current             -> 000012, replaced atomically
+    000012/             scores/task=<task>/label=<label>/part-<n>.parquet  metrics/…  runs.parquet  faults.parquet
+                        state.json
+
+Files that did not change are hard links into the earlier generation. A reader that listed the dataset before the
+step finds every file it listed afterwards, under the same name: files are added, or replaced by versions of
+themselves that begin with the same bytes (dataset.py).
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import shutil
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from aggregation.dataset.schema import SCORE_ROWS, Dataset
+from sweeps.errors import LogError
+from sweeps.layout import SweepRoot
+
+_log = logging.getLogger(__name__)
+#: Earlier generations that stay for readers which had resolved the link.
+_KEPT_GENERATIONS = 1
+_SYNCS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The paths of one generation, which are those of a root."""
+
+    path: Path
+
+    @property
+    def number(self) -> int:
+        return int(self.path.name)
+
+    @property
+    def scores(self) -> Path:
+        return SweepRoot(self.path).scores
+
+    def folder(self, dataset: Dataset) -> Path:
+        root = SweepRoot(self.path)
+        return root.scores if dataset is SCORE_ROWS else root.metrics
+
+    @property
+    def runs_table(self) -> Path:
+        return SweepRoot(self.path).runs_table
+
+    @property
+    def faults_table(self) -> Path:
+        return SweepRoot(self.path).faults_table
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state.json"
+
+
+class HeldGeneration:
+    """A generation that no collection removes until this is let go of, or its process ends.
+
+    Args:
+        generation: Which one.
+        handle: An open file whose shared lock holds it; None where locks do not work.
+    """
+
+    def __init__(self, generation: Generation, handle: int | None) -> None:
+        self.generation = generation
+        self._close = weakref.finalize(self, os.close, handle) if handle is not None else None
+
+    def let_go(self) -> None:
+        if self._close is not None:
+            self._close()
+
+
+class Syncs:
+    """Makes files durable while others are still written."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_SYNCS)
+        self._running: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def add(self, path: Path) -> None:
+        """Begin with a file that is whole."""
+        self._running.append(self._pool.submit(_sync_if_there, path))
+
+    def wait(self) -> None:
+        """Wait until every file is durable."""
+        for each in self._running:
+            each.result()
+        self._running.clear()
+
+
+class Store:
+    """A folder that holds a collected dataset."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._collected = path / ".collected"
+
+    @property
+    def scores(self) -> Path:
+        """The dataset, for any reader of Parquet folders."""
+        return SweepRoot(self.path).scores
+
+    @contextlib.contextmanager
+    def locked(self, *, with_metrics: bool = False) -> Iterator[None]:
+        """Hold the store against other collections.
+
+        Args:
+            with_metrics: The folder of metrics is to be written too.
+
+        Raises:
+            LogError: the folder cannot be made or written, or holds a dataset that is not ours.
+        """
+        try:
+            self._collected.mkdir(parents=True, exist_ok=True)
+            lock = (self._collected / "lock").open("ab")
+        except OSError as error:
+            raise LogError(
+                f"{self.path} cannot hold a dataset: {error.strerror}. Expected a folder that can be written; "
+                f"name another one."
+            ) from None
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                    raise
+                # Each collection still publishes a whole generation; the last one wins.
+                _log.warning("%s does not support locks; collect into it from one machine at a time.", self.path)
+            for path in _shown(self.path) if with_metrics else _shown(self.path)[:-1]:
+                if path.exists() and not path.is_symlink():
+                    raise LogError(
+                        f"{path} was not made by dreamsweep and would be replaced. Move it away, or name another store."
+                    )
+            yield
+
+    def current(self) -> Generation | None:
+        """The published generation; None before the first collection."""
+        link = self._collected / "current"
+        return Generation(link.resolve()) if link.exists() else None
+
+    def held(self) -> HeldGeneration | None:
+        """The published generation, to be read for as long as it takes; None before the first collection."""
+        while (generation := self.current()) is not None:
+            try:
+                handle = os.open(generation.state, os.O_RDONLY)
+            except FileNotFoundError:
+                if generation.path.exists():
+                    return HeldGeneration(generation, None)
+                continue  # removed since the link was read
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                continue  # being removed
+            except OSError as error:
+                _log.debug("%s cannot be held against later collections: %s", generation.path, error)
+            if generation.state.exists():
+                return HeldGeneration(generation, handle)
+            os.close(handle)
+        return None
+
+    def begin(self) -> Generation:
+        """Make the folder of the next generation, invisible until it is published."""
+        numbers = [int(path.name) for path in self._collected.iterdir() if path.name.isdigit()]
+        generation = Generation(self._collected / f"{max(numbers, default=0) + 1:06d}")
+        generation.path.mkdir(parents=True)
+        return generation
+
+    def publish(self, generation: Generation, syncs: Syncs) -> None:
+        """Make `generation` the one that readers see, and remove those that no reader can need.
+
+        Args:
+            generation: Whose files are all whole.
+            syncs: Has been given the files of its datasets; the others are added here.
+        """
+        for path in (generation.runs_table, generation.faults_table, generation.state, generation.path):
+            syncs.add(path)
+        syncs.wait()
+        _replace_link(self._collected / "current", generation.path.name)
+        for path in _shown(self.path):
+            target = Path(".collected", "current", path.name)
+            if not (generation.path / path.name).exists():
+                if path.is_symlink() and path.readlink() == target:
+                    path.unlink()
+                continue
+            if not path.is_symlink() or path.readlink() != target:
+                _replace_link(path, str(target))
+        _sync(self._collected)
+        self._remove_others(generation)
+
+    def discard(self, generation: Generation) -> None:
+        """Remove a generation that was not published."""
+        shutil.rmtree(generation.path, ignore_errors=True)
+
+    def _remove_others(self, generation: Generation) -> None:
+        names = sorted(path.name for path in self._collected.iterdir() if path.name.isdigit())
+        earlier = [name for name in names if name < generation.path.name]
+        for name in earlier[: len(earlier) - _KEPT_GENERATIONS]:
+            _remove(Generation(self._collected / name))
+
+
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Let `target` be the same file as `source`, or a copy where the file system has no hard links; tell whether."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+        return True
+    return False
+
+
+def _remove(generation: Generation) -> None:
+    """Remove a generation, unless a reader holds it; a later collection then tries again."""
+    try:
+        handle = os.open(generation.state, os.O_RDWR)
+    except OSError:
+        shutil.rmtree(generation.path, ignore_errors=True)
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_held = False
+    except OSError as error:
+        # Where there are no locks, nothing can be held.
+        is_held = isinstance(error, BlockingIOError)
+    if not is_held:
+        shutil.rmtree(generation.path, ignore_errors=True)
+    os.close(handle)
+
+
+def _shown(path: Path) -> list[Path]:
+    """What a store's folder shows of the published generation; last the metrics, which not every one has."""
+    root = SweepRoot(path)
+    return [root.scores, root.runs_table, root.faults_table, root.metrics]
+
+
+def _replace_link(link: Path, target: str) -> None:
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(target)
+    fresh.replace(link)
+
+
+def _sync_if_there(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):  # it was merged into another one since
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

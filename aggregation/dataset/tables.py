@@ -1,0 +1,56 @@
+"""The table of runs beside the dataset, and how small tables are read and written."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aggregation.dataset.arrow_columns import table
+from aggregation.dataset.schema import RUNS
+from aggregation.dataset.state import RunState
+from aggregation.logs.seams import gap_frames
+
+_SECONDS_PER_HOUR = 3600
+
+
+def runs_table(states: Iterable[RunState]) -> pa.Table:
+    """One row per run, in the order of their keys."""
+    return table([_run_row(state) for state in sorted(states, key=lambda each: each.card.key)], RUNS)
+
+
+def read_table(path: Path) -> pa.Table:
+    """Read a table; `pyarrow.parquet.read_table` would import pandas for it."""
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def write_table(content: pa.Table, path: Path) -> None:
+    """Write a table."""
+    pq.write_table(content, path, compression="zstd")
+
+
+def _run_row(state: RunState) -> dict[str, object]:
+    key = state.card.key
+    return {
+        "run": state.key,
+        "suite": key.suite,
+        "task": key.task,
+        "label": key.label,
+        "method": state.card.method,
+        "train_ratio": state.card.train_ratio,
+        "seed": key.seed,
+        "state": state.state,
+        "attempts": state.attempts or len(state.segments),
+        "rows": state.rows,
+        "dropped": state.dropped,
+        "non_finite": state.non_finite,
+        "faults": sum(state.faults.values()),
+        "pending_bytes": state.pending_bytes,
+        "gap_frames": gap_frames(state.segments),
+        "first_step": state.first_step,
+        "last_step": state.last_step,
+        "fps": state.last_step / state.seconds if state.last_step is not None and state.seconds > 0 else None,
+        "gpu_hours": state.seconds * state.card.gpus / _SECONDS_PER_HOUR if state.card.is_launched else None,
+        "path": str(state.path),
+    }

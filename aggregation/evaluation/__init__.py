@@ -1,0 +1,1 @@
+"""From scores to the numbers of a table, by a protocol."""

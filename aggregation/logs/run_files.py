@@ -1,0 +1,153 @@
+"""What lies beside a log in its folder: who the run is (run.json, config.yaml) and how it went (attempts.jsonl, done).
+
+Both kinds of folder give the same card: one that dreamsweep launched, and one of DreamerV3's own log folders, whose
+name or parents say the task, the method and the seed.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from aggregation.logs.log_format import LogFormat
+from aggregation.logs.seams import Seam, known_seams
+from sweeps.contracts import Attempt, RunKey, RunSpec, check_name, check_task
+from sweeps.errors import DreamsweepError, LogError
+
+_STAMPED = re.compile(r"(?P<time>\d{8}T\d{4,}[0-9F]*)-(?P<task>.+)-(?P<label>[^-]+)-(?P<seed>[^-]+)")
+_SEED = re.compile(r"(?:seed[_=]?)?0*(\d{1,9})", re.IGNORECASE)
+_RATIO_SUFFIX = re.compile(r"(?P<method>.+)_tr(?P<ratio>\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+_CONFIG_RATIO = re.compile(r"\btrain_ratio:\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)")
+_CONFIG_DMC = re.compile(r"\bdmc:\s*(\{[^}]*\}|(?:\n\s{4,}[^\n]*)+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCard:
+    """Who a run is, and how its log is to be read."""
+
+    key: RunKey
+    method: str
+    train_ratio: float | None
+    form: LogFormat
+    #: Whether dreamsweep launched it, so that attempts.jsonl tells its seams.
+    is_launched: bool
+    #: Whether attempts.jsonl tells from which step each attempt resumed.
+    has_checkpoints: bool = True
+    action_repeat: int = 1
+    gpus: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return record | {"key": str(self.key), "form": self.form.to_json()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        return cls(**{**record, "key": RunKey.parse(record["key"]), "form": LogFormat(**record["form"])})
+
+
+def launched_card(spec_path: Path, key: RunKey | None = None) -> RunCard:
+    """The card of a run directory, from its run.json.
+
+    Raises:
+        LogError: run.json cannot be read, or belongs to another folder than `key` says.
+    """
+    try:
+        spec = RunSpec.from_json(json.loads(spec_path.read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, DreamsweepError) as error:
+        raise LogError(f"{spec_path} cannot be read as a run's specification: {error!r}.") from None
+    if key is not None and spec.key != key:
+        raise LogError(
+            f"{spec_path} says that it is the run {str(spec.key)!r}; expected {str(key)!r} from its folder. "
+            f"Move the folder back, or remove the copy."
+        )
+    return RunCard(
+        key=spec.key,
+        method=spec.method,
+        train_ratio=spec.train_ratio,
+        form=LogFormat.from_trainer(spec.trainer),
+        is_launched=True,
+        has_checkpoints=spec.source.adapter != "command",  # any program's checkpoints are its own affair
+        action_repeat=spec.schedule.action_repeat,
+        gpus=spec.resources.gpus,
+    )
+
+
+def foreign_card(folder: Path, *, suite: str | None = None) -> RunCard:
+    """The card of one of DreamerV3's log folders, in either layout that its plot.py knows.
+
+    `{time}-{task}-{method}-{seed}` is one folder name; in the other layout the folder and its two parents are
+    `task/method/seed`. The suite is `suite`, or what the folder's config.yaml tells, or the task's prefix.
+
+    Raises:
+        LogError: the names do not make a run.
+    """
+    folder = folder.absolute()
+    match = _STAMPED.fullmatch(folder.name)
+    if match:
+        task, label, seed_text = match["task"], match["label"], match["seed"]
+    else:
+        task, label, seed_text = (["", "", "", *folder.parts])[-3:]
+    seed = _SEED.fullmatch(seed_text)
+    if seed is None:
+        raise LogError(
+            f"{folder} names no run: {seed_text!r} is no seed. Expected .../task/method/seed/ or "
+            f".../time-task-method-seed/ with a whole number as seed. Rename the folder."
+        )
+    config = _text(folder / "config.yaml")
+    try:
+        key = RunKey(
+            suite=check_name("suite", suite or _suite(task, config)),
+            task=check_task(task.replace(":", "/")),
+            label=check_name("label", label),
+            seed=int(seed[1]),
+        )
+    except DreamsweepError as error:
+        raise LogError(f"{folder} names no run: {error}") from None
+    ratio = _RATIO_SUFFIX.fullmatch(label)
+    stated = _CONFIG_RATIO.search(config)
+    return RunCard(
+        key=key,
+        method=ratio["method"] if ratio else label,
+        train_ratio=float(ratio["ratio"]) if ratio else float(stated[1]) if stated else None,
+        form=LogFormat(),
+        is_launched=False,
+    )
+
+
+def read_attempts(path: Path) -> list[Attempt]:
+    """The attempts of a run as far as their lines can be read; the last line of each number counts."""
+    by_number = {}
+    for line in _text(path).splitlines():
+        try:
+            attempt = Attempt.from_json(json.loads(line))
+            by_number[int(attempt.attempt)] = attempt
+        except (ValueError, TypeError, AttributeError):
+            continue  # a torn line; the worker writes it again with the next change
+    return [by_number[number] for number in sorted(by_number)]
+
+
+def run_seams(card: RunCard, attempts: Sequence[Attempt]) -> list[Seam]:
+    """The seams of a launched run's log."""
+    return known_seams(
+        attempts, file=card.form.file, action_repeat=card.action_repeat, has_checkpoints=card.has_checkpoints
+    )
+
+
+def _suite(task: str, config: str) -> str:
+    prefix = task.partition("_")[0]
+    if prefix == "dmc":  # two suites share its tasks; one has images switched off
+        block = _CONFIG_DMC.search(config)
+        if block and re.search(r"\bimage:\s*[Ff]alse", block[1]):
+            return "dmc_proprio"
+        if block and re.search(r"\bproprio:\s*[Ff]alse", block[1]):
+            return "dmc_vision"
+    return prefix
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""Pictures of curves, tables, studies and verdicts."""

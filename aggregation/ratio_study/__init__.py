@@ -1,0 +1,1 @@
+"""What a method scores at each train ratio, as data."""

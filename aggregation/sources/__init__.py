@@ -1,0 +1,1 @@
+"""Whatever holds scores, opened in one way."""

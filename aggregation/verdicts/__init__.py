@@ -1,0 +1,1 @@
+"""Whether one side is better than another: comparisons, nights, and runs that leave their reference seeds."""

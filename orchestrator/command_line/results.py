@@ -1,0 +1,135 @@
+"""What `run` makes of the logs: the dataset while runs are in flight, and files and pictures at the end."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from aggregation.dataset.binning import View
+from aggregation.dataset.collect import Summary, collect
+from aggregation.dataset.score_files import ScoreFile, export
+from aggregation.evaluation.scales import scales
+from aggregation.pictures.plots import Plot, plot_curves, plots_folder
+from aggregation.pictures.ratio_study_plot import plot_studies
+from aggregation.ratio_study.ratio_study import ratio_study
+from aggregation.report.report import Report
+from aggregation.sources.sources import open_sources
+from orchestrator.command_line.report_command import final_report, print_report
+from sweeps.errors import DreamsweepError, LogError
+from sweeps.layout import SweepRoot
+from sweeps.settings import ExportSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class ResultFiles:
+    """What was written."""
+
+    summary: Summary | None = None
+    score_files: list[ScoreFile] = field(default_factory=list)
+    plot: Plot | None = None
+    #: One of each method whose train ratio varies.
+    studies: list[Plot] = field(default_factory=list)
+    report: Report | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "dataset": self.summary.to_json() if self.summary else None,
+            "score_files": [file.to_json() for file in self.score_files],
+            "plot": self.plot.to_json() if self.plot else None,
+            "studies": [study.to_json() for study in self.studies],
+            "report": self.report.to_json() if self.report else None,
+        }
+
+    def print(self, console: Console) -> None:
+        if self.summary is not None:
+            print_summary(console, self.summary)
+        print_score_files(console, self.score_files)
+        if self.plot is not None:
+            console.print(f"curves       {self.plot.file}", soft_wrap=True, highlight=False)
+        for study in self.studies:
+            console.print(f"ratio study  {study.file}", soft_wrap=True, highlight=False)
+        if self.report is not None:
+            print_report(console, self.report)
+
+
+class Results:
+    """The results of one sweep root."""
+
+    def __init__(self, root: SweepRoot, settings: ExportSettings) -> None:
+        self._root = root
+        self._view = View(bins=settings.bins, binsize=settings.binsize, budget=settings.budget, fill=settings.fill)
+
+    def collect_quietly(self) -> None:
+        """Bring the dataset up to date. A sweep never dies because a log cannot be read."""
+        try:
+            collect([self._root.path], self._root.path)
+        except (DreamsweepError, OSError) as error:
+            # Before the first episode has ended there is nothing to collect.
+            level = logging.DEBUG if isinstance(error, LogError) else logging.WARNING
+            log.log(level, "The dataset was not brought up to date: %s", error)
+
+    def finish(self) -> ResultFiles:
+        """Collect, export, plot and report what there is; what there is not yet is left out."""
+        files = ResultFiles()
+        try:
+            files.summary = collect([self._root.path], self._root.path)
+            if files.summary.rows:
+                files.score_files = export(self._root.path, view=self._view)
+                with open_sources([self._root.path]) as sources:
+                    folder = plots_folder(sources)
+                    files.plot = plot_curves(sources, folder)
+                    files.studies = plot_studies(ratio_study(sources, scale_of=scales()), folder)
+        except (DreamsweepError, OSError) as error:
+            log.warning("The results are not complete: %s", error)
+        try:
+            # Also of a sweep without any score: it tells why there is none.
+            files.report = final_report(self._root)
+        except (DreamsweepError, OSError) as error:
+            log.warning("The report was not written: %s", error)
+        return files
+
+
+def print_summary(console: Console, summary: Summary) -> None:
+    """A collection in a few lines; what was left out or dropped is always told."""
+    console.print(
+        f"dataset      {summary.store}/scores: {summary.rows:,} episodes of {summary.runs:,} runs",
+        soft_wrap=True,
+        highlight=False,
+    )
+    if summary.dropped:
+        console.print(f"             {summary.dropped:,} rows were superseded after a resume", highlight=False)
+    if summary.gap_frames:
+        console.print(f"             {summary.gap_frames:,} frames were lost at a resume", highlight=False)
+    if summary.non_finite:
+        console.print(f"             {summary.non_finite:,} scores are not finite and stand as null", highlight=False)
+    if summary.faults:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.faults.items()))
+        console.print(f"[yellow]bad lines    {kinds}; each is listed in faults.parquet[/]", highlight=False)
+        for file in summary.faulty_files[:5]:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(file.kinds.items()))
+            console.print(f"             {file.path}: {kinds}", soft_wrap=True, highlight=False, markup=False)
+    if summary.metrics is not None:
+        console.print(
+            f"metrics      {summary.store}/metrics: {summary.metric_rows:,} values of {summary.metrics}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+    for reason in summary.unusable[:10]:
+        console.print(f"left out     {reason}", soft_wrap=True, highlight=False, markup=False)
+    if len(summary.unusable) > 10:
+        console.print(f"left out     and {len(summary.unusable) - 10:,} more", highlight=False)
+
+
+def print_score_files(console: Console, files: list[ScoreFile]) -> None:
+    """Each score file with what it holds."""
+    for file in files:
+        console.print(
+            f"score file   {file.path}: {file.runs:,} runs, {file.points:,} points",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
