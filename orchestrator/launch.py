@@ -97,6 +97,7 @@ class Launch:
         make_writable(self._root)
         with RootLock(self._root.lock):
             state = replayed(self._root)
+            held_before = _distinct(run.resources for run in state.runs.values() if run.attempt)
             check_specs(self._root, self._specs, state)
             freeze_config(self._root, config_text)
             if words is not None:
@@ -114,7 +115,7 @@ class Launch:
                 loop.handle([opened, *planning_events(self._root, self._specs, state, at, self._priorities)])
                 self._take_requests(loop, state)
                 if not state.is_finished():
-                    self._drive(loop, state)
+                    self._drive(loop, state, held_before)
             finish()
         runs = [state.runs[spec.key] for spec in self._specs]
         return LaunchResult(
@@ -127,14 +128,14 @@ class Launch:
             set_aside=[node.set_aside for node in state.nodes.values() if node.set_aside],
         )
 
-    def _drive(self, loop: Loop, state: SweepState) -> None:
+    def _drive(self, loop: Loop, state: SweepState, held_before: Sequence[Resources]) -> None:
         with Interrupt(self._say_stopping) as interrupt:
             self._cluster.open(self._root, state.sweep_id, self._known)
             interrupt.listen()
             try:
                 # Before anything new is launched: these were in flight when an earlier orchestrator went.
                 self._cluster.adopt([(key, state.runs[key].attempt) for key in sorted(state.in_flight)])
-                loop.handle(self._first_events())
+                loop.handle(self._first_events(held_before))
                 next_collection, next_show = clock.monotonic() + self._collect_every_s, clock.monotonic()
                 with Display(self._console, self._known) as display:
 
@@ -160,8 +161,15 @@ class Launch:
             loop.handle(request.events(state, clock.now()))
             path.unlink(missing_ok=True)
 
-    def _first_events(self) -> list[Event]:
-        """Wait for the cluster's nodes, and see that each run fits on one of them, empty."""
+    def _first_events(self, held_before: Sequence[Resources]) -> list[Event]:
+        """Wait for the cluster's nodes, and see that each run fits on one of them, empty.
+
+        Args:
+            held_before: what runs of this root held when they started. The nodes that they were on may only be away.
+
+        Raises:
+            ClusterError: no node came, or none can hold a run of a kind that never started.
+        """
         deadline = clock.monotonic() + _NODES_LIMIT_S
         events: list[Event] = []
         while not any(isinstance(event, NodeJoined) for event in events):
@@ -169,26 +177,40 @@ class Launch:
                 raise ClusterError(f"The cluster shows no live node after {_NODES_LIMIT_S:g} s; see `ray status`.")
             events += self._cluster.poll(1.0)
         nodes = [event for event in events if isinstance(event, NodeJoined)]
-        _check_fit([spec.resources for spec in self._specs], nodes)
+        for resources in _unfitting((spec.resources for spec in self._specs), nodes):
+            asked, have = _in_words(resources), f"The nodes have: {_nodes_in_words(nodes)}."
+            if resources not in held_before:
+                raise ClusterError(
+                    f"No node of the cluster can ever hold a run that asks for {asked}. {have} "
+                    f"Lower resources.cpus, resources.gpus, resources.memory_gb or resources.custom."
+                )
+            self._console.print(f"[yellow]No node can hold a run that asks for {asked} now: such runs wait. {have}[/]")
         return events
 
     def _say_stopping(self) -> None:
         self._console.print("Stopping: trainers get SIGTERM and their grace period. The same command continues later.")
 
 
-def _check_fit(wanted: Iterable[Resources], nodes: Sequence[NodeJoined]) -> None:
-    """Ray would leave a request that no node can meet pending for ever, without a word."""
-    seen: list[Resources] = []
+def _unfitting(wanted: Iterable[Resources], nodes: Sequence[NodeJoined]) -> list[Resources]:
+    """What no node can meet: Ray would leave such a request pending for ever, without a word."""
+    return [
+        resources
+        for resources in _distinct(wanted)
+        if all(new_node(node).room_for(resources) is None for node in nodes)
+    ]
+
+
+def _distinct(wanted: Iterable[Resources]) -> list[Resources]:
+    """Each once, in order. There are few, and they hold mappings, so that none has a hash."""
+    found: list[Resources] = []
     for resources in wanted:
-        if resources in seen:
-            continue
-        seen.append(resources)
-        if all(new_node(node).room_for(resources) is None for node in nodes):
-            have = "; ".join(sorted({_in_words(_node_resources(node)) for node in nodes}))
-            raise ClusterError(
-                f"No node of the cluster can ever hold a run that asks for {_in_words(resources)}. The nodes have: "
-                f"{have}. Lower resources.cpus, resources.gpus, resources.memory_gb or resources.custom."
-            )
+        if resources not in found:
+            found.append(resources)
+    return found
+
+
+def _nodes_in_words(nodes: Sequence[NodeJoined]) -> str:
+    return "; ".join(sorted({_in_words(_node_resources(node)) for node in nodes}))
 
 
 def _node_resources(node: NodeJoined) -> Resources:

@@ -1,0 +1,55 @@
+"""What no node can ever hold is refused at a launch; what ran before may wait for its nodes to come back."""
+
+import io
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from fakes.fake_cluster import FakeCluster
+from fakes.fake_runs import fake_run
+from rich.console import Console
+
+from orchestrator.launch import Launch, LaunchResult
+from orchestrator.policy import Limits
+from sweeps.contracts import RunSpec
+from sweeps.errors import ClusterError
+from sweeps.layout import SweepRoot
+
+LIMITS = Limits(retries={"crashed": 0}, retry_delay_s=0.0)
+
+
+class WaitingError(Exception):
+    """Ends a launch that would wait for ever."""
+
+
+class WatchedCluster(FakeCluster):
+    """Its launch ends as soon as it shows how the runs stand."""
+
+    def reports(self) -> NoReturn:
+        raise WaitingError
+
+
+def launched(root: Path, spec: RunSpec, cluster: FakeCluster, said: io.StringIO) -> LaunchResult:
+    console = Console(file=said, width=400)
+    launch = Launch(SweepRoot(root), [spec], cluster, console=console, collect=lambda: None, collect_every_s=0)
+    return launch.run(config_text="", limits=LIMITS)
+
+
+def test_what_no_node_can_ever_hold_is_refused(tmp_path: Path) -> None:
+    """Ray would leave it pending for ever, without a word."""
+    with pytest.raises(ClusterError, match=r"can ever hold a run that asks for 1 CPUs.*The nodes have: 0\.5 CPUs"):
+        launched(tmp_path, fake_run(), FakeCluster(cpus=0.5), io.StringIO())
+
+
+def test_a_sweep_whose_nodes_are_away_waits_for_them(tmp_path: Path) -> None:
+    """An orchestrator that comes back while only small nodes live does not give the sweep up.
+
+    Under random kills one did: it was started again in the moment in which no worker node lived, and refused.
+    """
+    failing, said = fake_run("fail"), io.StringIO()
+    assert launched(tmp_path, failing, FakeCluster(cpus=4.0), said).failed
+
+    with pytest.raises(WaitingError):
+        launched(tmp_path, failing, WatchedCluster(cpus=0.5), said)
+
+    assert "No node can hold a run that asks for 1 CPUs, 0 GPUs now: such runs wait." in said.getvalue()
