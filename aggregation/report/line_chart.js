@@ -2,7 +2,7 @@
 
 import { linearScale, logScale } from "./axis.js";
 import { announce, drawn, element } from "./nodes.js";
-import { scoreText, shortNumber } from "./numbers.js";
+import { ratioText, scoreText, shortNumber } from "./numbers.js";
 import { at } from "./series.js";
 
 const TICK_PIXELS = { x: 70, y: 38 };
@@ -192,7 +192,7 @@ export class LineChart {
       if (tick < this.x.domain[0] || tick > this.x.domain[1]) continue;
       const x = this.x(tick);
       parts.push(drawn("line", { class: "rule", x1: x, x2: x, y1: box.top, y2: box.bottom }),
-        drawn("text", { class: "tick", x, y: box.bottom + 15, "text-anchor": "middle" }, shortNumber(tick)));
+        drawn("text", { class: "tick", x, y: box.bottom + 15, "text-anchor": "middle" }, this.xText(tick)));
     }
     parts.push(drawn("path", { class: "frame", d: `M${box.left} ${box.top}V${box.bottom}H${box.right}` }));
     const middle = (box.top + box.bottom) / 2;
@@ -363,8 +363,13 @@ export class LineChart {
     return undefined;
   }
 
+  /** Given ticks are values that were chosen, and stand as they are; others are measures, and may be short. */
+  xText(x) {
+    return this.options.ticks ? ratioText(x) : shortNumber(x);
+  }
+
   place(x) {
-    return this.options.isLog ? `${this.options.xTitle} ${shortNumber(x)}` : `${shortNumber(x)} ${this.options.xTitle}`;
+    return this.options.isLog ? `${this.options.xTitle} ${this.xText(x)}` : `${shortNumber(x)} ${this.options.xTitle}`;
   }
 
   tell(points, position) {

@@ -13,6 +13,11 @@ export function shortNumber(value) {
   return trimmed(value, 4);
 }
 
+/** A train ratio as it stands in configs and labels: `1024`, not `1.024k`. */
+export function ratioText(value) {
+  return trimmed(value, 12);
+}
+
 /** A score, with as many digits as say something: `12,345`, `631`, `45.2`, `0.512`; a dash for none. */
 export function scoreText(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";

@@ -5,7 +5,7 @@ import { chooser } from "./choosers.js";
 import { chartFigure } from "./figure.js";
 import { LineChart } from "./line_chart.js";
 import { breakable, element, scrolling } from "./nodes.js";
-import { counted, scoreText, shortNumber } from "./numbers.js";
+import { counted, ratioText, scoreText, shortNumber } from "./numbers.js";
 
 const KINDS = { frames: "environment frames", updates: "gradient updates", gpu_hours: "GPU hours", wall_hours: "hours of running" };
 const METRICS = { mean: "mean", median: "median", iqm: "interquartile mean" };
@@ -93,10 +93,10 @@ function taskCosts(task, { study, payload, label, choices }) {
     const cost = choices.get("cost");
     const held = task.frontiers.find((each) => String(each.fraction) === choices.get("fraction"));
     const reached = (held?.ratios ?? []).filter((each) => each[cost] !== null && each.frames !== null && each[cost] > 0);
-    const never = (held?.ratios ?? []).filter((each) => each.frames === null).map((each) => shortNumber(each.ratio));
+    const never = (held?.ratios ?? []).filter((each) => each.frames === null).map((each) => ratioText(each.ratio));
     note.textContent = held ? `to ${scoreText(held.score)}${never.length ? `; half of the runs at ${never.join(", ")} never` : ""}` : "";
     const [, ...points] = dots(reached.map((each) => ({
-      ratio: each.ratio, x: each[cost], y: each.frames, low: null, high: null, seeds: each.runs, tag: shortNumber(each.ratio), isBest: each[`is_best_of_${cost}`],
+      ratio: each.ratio, x: each[cost], y: each.frames, low: null, high: null, seeds: each.runs, tag: ratioText(each.ratio), isBest: each[`is_best_of_${cost}`],
     })), label);
     chart.show(points, { xTitle: `${cost === "hours" ? KINDS[study.hours] : KINDS.updates} to it`, yTitle: "frames to it", isLog: true, isLogY: true, dots: true });
   };
@@ -114,12 +114,12 @@ function advice({ study, choices }) {
     body.replaceChildren(...study.tasks.flatMap((task) => {
       const held = task.recommended.find((each) => each.kind === choices.get("kind"));
       if (!held) return [];
-      const others = held.not_seen_worse.filter((ratio) => ratio !== held.ratio).map(shortNumber).join(", ");
+      const others = held.not_seen_worse.filter((ratio) => ratio !== held.ratio).map(ratioText).join(", ");
       return [element("tr", {},
         element("th", { scope: "row" }, breakable(task.task)),
-        element("td", { class: "best" }, element("span", { class: "value" }, shortNumber(held.ratio))),
+        element("td", { class: "best" }, element("span", { class: "value" }, ratioText(held.ratio))),
         element("td", {}, scoreText(held.mean), element("span", { class: "seeds" }, counted(held.seeds, "seed"))),
-        element("td", {}, held.next_best === null ? "–" : [`${shortNumber(held.next_best)}: ${scoreText(held.next_mean)}`, element("span", { class: "seeds" }, counted(held.next_seeds, "seed"))]),
+        element("td", {}, held.next_best === null ? "–" : [`${ratioText(held.next_best)}: ${scoreText(held.next_mean)}`, element("span", { class: "seeds" }, counted(held.next_seeds, "seed"))]),
         element("td", {}, held.difference === null ? "–" : [scoreText(held.difference), element("span", { class: "span" }, between(held.low, held.high))]),
         element("td", {}, held.verdict),
         element("td", {}, others || "–"))];
@@ -137,7 +137,7 @@ function chances({ study, choices }) {
   const update = () => {
     const held = study.aggregate.find((each) => each.kind === choices.get("kind"));
     body.replaceChildren(...(held?.pairs ?? []).map((pair) => element("tr", {},
-      element("th", { scope: "row" }, `${shortNumber(pair.other)} beats ${shortNumber(pair.ratio)}`),
+      element("th", { scope: "row" }, `${ratioText(pair.other)} beats ${ratioText(pair.ratio)}`),
       element("td", { class: "value" }, `${((1 - pair.chance) * 100).toFixed(0)} %`),
       element("td", {}, pair.low === null ? "" : `${((1 - pair.high) * 100).toFixed(0)} to ${((1 - pair.low) * 100).toFixed(0)} %`),
       element("td", {}, `${counted(pair.pairs, "pair")} on ${counted(pair.tasks, "task")}`))));

@@ -95,3 +95,8 @@ def test_bands_are_around_the_line(evaluated: Evaluated) -> None:
     assert edges("range") == ([1, 20], [17, 20])
     assert edges("bootstrap") == (None, None)
     assert evaluated("series.js", "positions({x: {frames: {width: 10, end: 25, count: 3}}}, 'frames')") == [10, 20, 25]
+
+
+def test_ratios_stand_as_in_configs(evaluated: Evaluated) -> None:
+    """A ratio is a name as well: 1024 is not 1.024k."""
+    assert evaluated("numbers.js", "[1024, 0.5, 32, 1048576].map(ratioText)") == ["1024", "0.5", "32", "1048576"]
