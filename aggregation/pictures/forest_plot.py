@@ -9,12 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from aggregation.evaluation.table_formats import printable
+from aggregation.pictures.picture_files import check_picture, write_picture
 from aggregation.pictures.picture_frame import styled
 from aggregation.pictures.plot_style import COLOURS, FAINT, QUIET, short_number
 from aggregation.verdicts.comparison import Comparison, TaskComparison
-from sweeps.errors import LogError
 
-_FORMATS = ("png", "svg", "pdf")
 _WIDTH_INCHES, _LINE_INCHES, _REST_INCHES = 6.4, 0.2, 1.25
 _BETTER, _WORSE, _SAME = COLOURS[0], COLOURS[1], "#555555"
 _SEEN = "#dddddd"
@@ -26,18 +25,8 @@ def plot_comparison(comparison: Comparison, a: str, b: str, path: Path) -> None:
     Raises:
         LogError: the file cannot be written, or its suffix names no format.
     """
-    suffix = path.suffix.removeprefix(".")
-    if suffix not in _FORMATS:
-        raise LogError(f"{path} names no format of a picture; expected a name that ends in .{', .'.join(_FORMATS)}.")
-    fresh = path.with_name(f".{path.stem}.new{path.suffix}")
-    metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with styled():
-            draw_comparison(comparison, a, b).savefig(fresh, dpi=160, metadata=metadata)
-        fresh.replace(path)
-    except OSError as error:
-        raise LogError(f"{path} cannot be written: {error.strerror or error}. Name another file.") from None
+    check_picture(path)  # before the drawing, which may take long
+    write_picture(draw_comparison(comparison, a, b), path)
 
 
 def draw_comparison(comparison: Comparison, a: str, b: str) -> Figure:

@@ -8,28 +8,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from aggregation.pictures.picture_files import write_picture
 from aggregation.pictures.picture_frame import styled
 from aggregation.pictures.plot_style import COLOURS, FAINT, QUIET
 from aggregation.verdicts.night_history import REGRESSION, NightRun
-from sweeps.errors import LogError
 
 _MOST_NIGHTS = 60
 _FINE, _DROPPED = COLOURS[0], COLOURS[1]
 
 
 def plot_nights(history: Sequence[NightRun], path: Path) -> None:
-    """Draw the last nights of a history into a PNG.
+    """Draw the last nights of a history into a file.
 
     Raises:
         LogError: the file cannot be written.
     """
-    fresh = path.with_name(f".{path.stem}.new{path.suffix}")
-    try:
-        with styled():
-            draw_nights(history).savefig(fresh, dpi=160, metadata={"Software": None})
-        fresh.replace(path)
-    except OSError as error:
-        raise LogError(f"{path} cannot be written: {error.strerror or error}.") from None
+    write_picture(draw_nights(history), path)
 
 
 def draw_nights(history: Sequence[NightRun]) -> Figure:

@@ -13,12 +13,9 @@ from aggregation.curves.curves import curves
 from aggregation.curves.fans import fans
 from aggregation.evaluation.scales import Scale, scales
 from aggregation.pictures import curve_panels, fan_panels
-from aggregation.pictures.picture_frame import styled
+from aggregation.pictures.picture_files import FORMATS, write_picture
 from aggregation.sources.sources import Sources, open_sources
 from sweeps.errors import ConfigError, LogError, UnknownNameError
-
-FORMATS = ("png", "svg", "pdf")
-_DPI = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,27 +165,11 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> dic
     if Path(name).name != name:
         raise ConfigError(f"The name {name!r} is no file name; expected one without a folder. Name that with --out.")
     files = {}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for suffix in formats:
-            path, fresh = folder / f"{name}.{suffix}", folder / f".{name}.new.{suffix}"
-            with styled():
-                figure.savefig(fresh, dpi=_DPI, metadata=_METADATA[suffix])
-            fresh.replace(path)
-            files[suffix] = str(path)
-    except OSError as error:
-        raise LogError(
-            f"{folder} cannot be written: {error.strerror or error}. Expected a folder for pictures; name another."
-        ) from None
+    for suffix in formats:
+        path = folder / f"{name}.{suffix}"
+        write_picture(figure, path)
+        files[suffix] = str(path)
     return files
-
-
-#: Without the date and the program's version.
-_METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None},
-    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-}
 
 
 def _nothing(sources: Sources, view: CurveView, notes: Sequence[str]) -> LogError:

@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from aggregation.evaluation.cells import Floats
 from aggregation.evaluation.evaluation import Evaluation
 from aggregation.evaluation.table_formats import printable
+from aggregation.pictures.picture_files import check_picture, write_picture
 from aggregation.pictures.picture_frame import styled
 from aggregation.pictures.plot_style import FAINT, QUIET, Labelled, Look, looks, short_number
-from sweeps.errors import LogError
 
 #: Height of a label's line, of the space between tasks, and of the axis below them, in inches.
 _LINE_INCHES, _GAP_INCHES, _AXIS_INCHES, _LOWEST_INCHES = 0.13, 0.09, 0.3, 0.3
@@ -22,7 +22,6 @@ _LEGEND_INCHES, _CAPTION_INCHES = 0.2, 0.32
 _WIDTH_INCHES = 6.4
 #: With a mean beyond so many times the score of 1, the axis of a shared scale is compressed beyond it.
 _FAR = 4.0
-_FORMATS = ("png", "svg", "pdf")
 
 
 def plot_table(evaluation: Evaluation, path: Path) -> None:
@@ -31,19 +30,8 @@ def plot_table(evaluation: Evaluation, path: Path) -> None:
     Raises:
         LogError: the file cannot be written, or its suffix names no format.
     """
-    suffix = path.suffix.removeprefix(".")
-    if suffix not in _FORMATS:
-        raise LogError(f"{path} names no format of a picture; expected a name that ends in .{', .'.join(_FORMATS)}.")
-    fresh = path.with_name(f".{path.stem}.new{path.suffix}")
-    metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[suffix]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure = draw_table(evaluation)
-        with styled():
-            figure.savefig(fresh, dpi=160, metadata=metadata)
-        fresh.replace(path)
-    except OSError as error:
-        raise LogError(f"{path} cannot be written: {error.strerror or error}. Name another file.") from None
+    check_picture(path)  # before the drawing, which may take long
+    write_picture(draw_table(evaluation), path)
 
 
 def draw_table(evaluation: Evaluation) -> Figure:

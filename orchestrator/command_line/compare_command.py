@@ -14,10 +14,9 @@ from rich.table import Table
 
 from aggregation.evaluation.evaluation import Evaluation, evaluate
 from aggregation.evaluation.score_table import number
-from aggregation.sources.sources import open_sources
 from aggregation.verdicts.comparison import Comparison, TaskComparison, compare
 from aggregation.verdicts.sides import Pair, headline_differences, pairs, task_scores
-from orchestrator.command_line.progress_bar import ProgressBar
+from orchestrator.command_line.opened_sources import opened
 from orchestrator.command_line.table_command import window
 from orchestrator.consoles import console_for
 from sweeps.errors import ConfigError
@@ -52,17 +51,7 @@ def compare_sides(arguments: argparse.Namespace) -> int:
 
 def _compared(arguments: argparse.Namespace) -> list[tuple[Evaluation, Pair, Comparison]]:
     a, b = arguments.a, arguments.b
-    with ProgressBar("reading", is_bytes=True) as progress:
-        sources = open_sources(
-            [a, b],
-            suites=arguments.suite,
-            tasks=arguments.task,
-            suite=arguments.log_suite,
-            config_dir=arguments.config_dir,
-            brings_up_to_date=True,
-            progress=progress.update,
-        )
-    with sources:
+    with opened([a, b], arguments) as sources:
         wanted = pairs(sources, a, b, a_labels=arguments.label_a, b_labels=arguments.label_b)
         evaluations = {
             suite: evaluate(sources, _protocol(arguments, suite), suite=suite, config_dir=arguments.config_dir)

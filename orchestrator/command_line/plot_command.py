@@ -12,7 +12,8 @@ from aggregation.evaluation.scales import scales
 from aggregation.pictures.plots import Plot, plot_curves, plot_fans, plots_folder
 from aggregation.pictures.ratio_study_plot import plot_studies
 from aggregation.ratio_study.ratio_study import RatioStudy, ratio_study
-from aggregation.sources.sources import Sources, open_sources
+from aggregation.sources.sources import Sources
+from orchestrator.command_line.opened_sources import opened
 from orchestrator.command_line.progress_bar import ProgressBar
 from orchestrator.command_line.study_table import print_studies
 from orchestrator.consoles import console_for
@@ -34,18 +35,7 @@ _ONLY_CURVES: dict[str, object] = {
 def plot(arguments: argparse.Namespace) -> int:
     """Draw what was asked for, and tell where it lies and what it says."""
     view = _view(arguments)
-    with ProgressBar("reading", is_bytes=True) as progress:
-        sources = open_sources(
-            arguments.paths,
-            suites=arguments.suite,
-            tasks=arguments.task,
-            labels=arguments.label,
-            suite=arguments.log_suite,
-            config_dir=arguments.config_dir,
-            brings_up_to_date=True,
-            progress=progress.update,
-        )
-    with sources, ProgressBar("drawing", is_bytes=False) as progress:
+    with opened(arguments.paths, arguments) as sources, ProgressBar("drawing", is_bytes=False) as progress:
         sources.binning = progress.update
         studies = _studies(arguments, sources) if arguments.study else []
         pictures = _pictures(arguments, sources, view, studies)

@@ -17,6 +17,7 @@ from aggregation.report.payload import Circumstances
 from aggregation.report.report import Report, write_report
 from aggregation.sources.sources import Sources, open_sources
 from orchestrator import clock
+from orchestrator.command_line.opened_sources import opened
 from orchestrator.command_line.progress_bar import ProgressBar
 from orchestrator.command_line.root_facts import root_facts
 from orchestrator.consoles import console_for
@@ -27,18 +28,7 @@ from sweeps.layout import SweepRoot
 def report(arguments: argparse.Namespace) -> int:
     """Write the report of what was given."""
     paths = [path.expanduser().absolute() for path in arguments.paths]
-    with ProgressBar("reading", is_bytes=True) as progress:
-        sources = open_sources(
-            paths,
-            suites=arguments.suite,
-            tasks=arguments.task,
-            labels=arguments.label,
-            suite=arguments.log_suite,
-            config_dir=arguments.config_dir,
-            brings_up_to_date=True,
-            progress=progress.update,
-        )
-    with sources, ProgressBar("writing", is_bytes=False) as progress:
+    with opened(paths, arguments) as sources, ProgressBar("writing", is_bytes=False) as progress:
         sources.binning = progress.update
         written = report_of(
             sources,

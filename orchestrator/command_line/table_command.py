@@ -15,7 +15,8 @@ from rich.table import Table
 from aggregation.evaluation.evaluation import Evaluation, evaluate
 from aggregation.evaluation.score_table import Entry, Row, ScoreTable, score_table
 from aggregation.evaluation.table_formats import latex, markdown, printable, tidy_csv
-from aggregation.sources.sources import Sources, open_sources
+from aggregation.sources.sources import Sources
+from orchestrator.command_line.opened_sources import opened
 from orchestrator.command_line.progress_bar import ProgressBar
 from orchestrator.consoles import console_for
 from sweeps.errors import ConfigError, UnknownNameError
@@ -31,19 +32,7 @@ _METRICS: tuple[Aggregate, ...] = ("mean", "median", "iqm", "optimality_gap", "c
 
 def table(arguments: argparse.Namespace) -> int:
     """Print the tables of every suite that was given."""
-    with ProgressBar("reading", is_bytes=True) as progress:
-        sources = open_sources(
-            arguments.paths,
-            suites=arguments.suite,
-            tasks=arguments.task,
-            labels=arguments.label,
-            suite=arguments.log_suite,
-            store=arguments.store,
-            config_dir=arguments.config_dir,
-            brings_up_to_date=True,
-            progress=progress.update,
-        )
-    with sources, ProgressBar("evaluating", is_bytes=False) as progress:
+    with opened(arguments.paths, arguments) as sources, ProgressBar("evaluating", is_bytes=False) as progress:
         evaluations = [
             evaluate(
                 sources,
