@@ -433,7 +433,9 @@ class RayCluster:
 
     def _find_registry(self) -> Any:
         head = next((node["NodeID"] for node in ray.nodes() if _is_head(node)), None)
-        strategy = None if head is None else NodeAffinitySchedulingStrategy(node_id=head, soft=True)
+        # Never anywhere else: with the node of the registry every trainer of the sweep would lose its lease. A soft
+        # affinity goes elsewhere when the head is busy for a moment.
+        strategy = None if head is None else NodeAffinitySchedulingStrategy(node_id=head, soft=False)
         return _REGISTRY.options(
             name=self._registry_name,
             namespace=self._namespace,
