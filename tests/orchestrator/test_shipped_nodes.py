@@ -36,7 +36,10 @@ class LostNode(Chaos):
             orchestrator.wait()
 
     def _is_under_way(self) -> bool:
-        saved = {path.parent.parent for path in (self._folder / "store").glob("*/*/*/*/*/manifests/*.json")}
+        try:
+            saved = {path.parent.parent for path in (self._folder / "store").glob("*/*/*/*/*/manifests/*.json")}
+        except FileNotFoundError:
+            return False  # what the launch tried the store with went while it was listed
         logged = [folder for _, folder in SweepRoot(self.root).run_dirs() if folder.scores.exists()]
         return len(saved) == len(logged) == _RUNS
 
