@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import getpass
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -21,6 +22,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator import clock
@@ -32,6 +35,9 @@ _START_LIMIT_S = 120.0
 _STOP_LIMIT_S = 30.0
 #: After so long without attempts and without an orchestrator a head goes.
 _IDLE_LIMIT_S = 120.0
+_MEND_EVERY_S = 0.5
+
+log = logging.getLogger(__name__)
 
 
 def prepare_environ() -> None:
@@ -154,17 +160,30 @@ def main() -> None:
     address = ray_cluster.serve_head(cpus=arguments.cpus, gpus=arguments.gpus)
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
+    ending = threading.Event()
+    # A thread of its own: whoever asks a dead control service something waits until it is back.
+    mender = threading.Thread(target=_mend, args=(ray_cluster.mend_head, ending), daemon=True)
+    mender.start()
     record = {"address": address, "pid": os.getpid(), "started": process_start(os.getpid())}
     write_atomically(arguments.folder / "head.json", json.dumps(record) + "\n")
     # The orchestrator touches the folder; no clock is compared with the file system's.
     touched, idle_since = arguments.folder.stat().st_mtime_ns, clock.monotonic()
     while not stopping and clock.monotonic() - idle_since < _IDLE_LIMIT_S:
         clock.sleep(1.0)
-        ray_cluster.mend_head()
         now_touched = arguments.folder.stat().st_mtime_ns
         if now_touched != touched or ray_cluster.count_attempts(arguments.namespace):
             touched, idle_since = now_touched, clock.monotonic()
+    ending.set()
+    mender.join(_STOP_LIMIT_S)
     (arguments.folder / "head.json").unlink(missing_ok=True)
+
+
+def _mend(mend_head: Callable[[], None], ending: threading.Event) -> None:
+    while not ending.wait(_MEND_EVERY_S):
+        try:
+            mend_head()
+        except Exception:  # whatever it was, the next try may go well, and without one the cluster is lost
+            log.exception("Ray's control service could not be started; it is tried again.")
 
 
 if __name__ == "__main__":

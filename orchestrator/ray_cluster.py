@@ -865,7 +865,7 @@ def mend_head() -> None:
     It comes back at its old address. Where its store is on disk, it knows its nodes and actors, who waited for it.
     """
     node = ray._private.worker._global_node
-    if any(name == "gcs_server" for name, _ in node.dead_processes()):
+    if all(name != "gcs_server" for name, _ in node.live_processes()):
         log.warning("Ray's control service has died; it is started again.")
         node.kill_gcs_server(check_alive=False)
         node.start_gcs_server()
