@@ -535,18 +535,9 @@ class RayCluster:
             return  # its end was certain before its actor spoke again
         try:
             report = ray.get(call, timeout=10.0)
-        except (ActorUnavailableError, GetTimeoutError) as error:
-            # No sign of death: the trainer may be well and only its node's network slow.
-            self._put_in_doubt(flight, "worker_lost", f"its worker does not answer ({type(error).__name__})")
-            self._watch_on(flight)
-            return
-        except RayTaskError as error:
-            # A mistake of ours in the actor; without it the guard ends the trainer, and tells how.
-            ray.kill(flight.actor, no_restart=True)
-            self._put_in_doubt(flight, "crashed", f"its worker failed: {error.cause!r}", is_dead=True)
-            return
         except RayError as error:
-            self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
+            if not self._doubt_for(flight, error):
+                self._watch_on(flight)
             return
         flight.report, flight.doubt, flight.heard_at = report, None, clock.monotonic()
         if report.pid and not flight.is_started:
@@ -561,6 +552,20 @@ class RayCluster:
             self._finish(flight)
         elif not flight.is_asked:
             self._ask(flight, self._dock)
+
+    def _doubt_for(self, flight: _Flight, error: RayError) -> bool:
+        """Doubt an attempt whose actor answered with an error; whether the actor is dead."""
+        if isinstance(error, (ActorUnavailableError, GetTimeoutError)):
+            # No sign of death: the trainer may be well and only its node's network slow.
+            self._put_in_doubt(flight, "worker_lost", f"its worker does not answer ({type(error).__name__})")
+            return False
+        if isinstance(error, RayTaskError):
+            # A mistake of ours in the actor; without it the guard ends the trainer, and tells how.
+            ray.kill(flight.actor, no_restart=True)
+            self._put_in_doubt(flight, "crashed", f"its worker failed: {error.cause!r}", is_dead=True)
+        else:
+            self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
+        return True
 
     def _finish(self, flight: _Flight) -> None:
         """Report the end of an attempt whose actor told it."""
@@ -602,15 +607,8 @@ class RayCluster:
         try:
             parcel = ray.get(call, timeout=10.0)
             dock.take(flight.key, flight.attempt, parcel)
-        except (ActorUnavailableError, GetTimeoutError) as error:
-            self._put_in_doubt(flight, "worker_lost", f"its worker does not answer ({type(error).__name__})")
-            return
-        except RayTaskError as error:
-            ray.kill(flight.actor, no_restart=True)
-            self._put_in_doubt(flight, "crashed", f"its worker failed: {error.cause!r}", is_dead=True)
-            return
         except RayError as error:
-            self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
+            self._doubt_for(flight, error)
             return
         except OSError as error:
             if not was_lost:
