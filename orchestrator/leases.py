@@ -10,6 +10,10 @@ one clock.
 from dataclasses import dataclass, field
 
 
+class NoLeaseError(Exception):
+    """No attempt may begin: the registry grants it no lease, or cannot be asked."""
+
+
 @dataclass(slots=True)
 class LeaseBook:
     """The last grant of every attempt, by the clock of whoever keeps the book."""

@@ -47,7 +47,7 @@ from orchestrator.attempts.shipping import Handover, Parcel
 from orchestrator.attempts.worker import AttemptReport, AttemptWorker, Terms
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import AttemptEnded, Event, NodeJoined, NodeLeft, TrainingBegan
-from orchestrator.leases import LeaseBook, margin_s
+from orchestrator.leases import LeaseBook, NoLeaseError, margin_s
 from orchestrator.outcomes import Outcome
 from orchestrator.process_cluster import ended_event, started_event
 from sweeps.contracts import RunKey, RunSpec
@@ -149,12 +149,15 @@ class AttemptActor:
             self._worker.stop(outcome, cause)
 
     def _first_lease_until(self, key: RunKey, attempt: int) -> float:
+        self._is_given_up = False  # the attempt before this one may have been
         for _ in range(_FIRST_LEASE_TRIES):
             until = self._renewed_until(key, attempt)
             if until is not None and until > clock.boottime() + self._lease_s / 2:
                 return until
+            if self._is_given_up:
+                break
             clock.sleep(0.2)
-        raise TimeoutError("the registry of leases grants none")
+        raise NoLeaseError(f"{key} gets no lease from the registry on the head")
 
     def _keep_renewing(self) -> None:
         while True:
@@ -536,7 +539,10 @@ class RayCluster:
         try:
             report = ray.get(call, timeout=10.0)
         except RayError as error:
-            if not self._doubt_for(flight, error):
+            if isinstance(error, RayTaskError) and isinstance(error.cause, NoLeaseError):
+                # It started nothing, and says so: there is no doubt, and nothing to wait for.
+                self._give_up(flight, "worker_lost", "its worker got no lease from the head")
+            elif not self._doubt_for(flight, error):
                 self._watch_on(flight)
             return
         flight.report, flight.doubt, flight.heard_at = report, None, clock.monotonic()
@@ -653,11 +659,17 @@ class RayCluster:
                 # Everybody takes its worker for dead; should it live, its trainer goes with the lease all the same.
                 self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
             if self._is_over_by_guard(flight) or self._never_began(flight) or self._is_over_by_lease(flight):
-                self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
-                self._report_end(flight.key, flight.attempt, flight.doubt.outcome, flight.doubt.cause)
-                del self._flights[flight.key, flight.attempt]
-                if flight.actor is not None:
-                    ray.kill(flight.actor, no_restart=True)
+                self._give_up(flight, flight.doubt.outcome, flight.doubt.cause)
+
+    def _give_up(self, flight: _Flight, outcome: Outcome, cause: str) -> None:
+        """Report the end of an attempt that is certain to be over, or never to begin."""
+        self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
+        self._pending.append(
+            AttemptEnded(at=clock.now(), key=flight.key, attempt=flight.attempt, outcome=outcome, cause=cause)
+        )
+        del self._flights[flight.key, flight.attempt]
+        if flight.actor is not None:
+            ray.kill(flight.actor, no_restart=True)
 
     def _silence_limit_s(self) -> float:
         return 3 * self._poll_every_s + self._lease_s / 2
@@ -693,9 +705,6 @@ class RayCluster:
             return False
         except RayError:
             return False
-
-    def _report_end(self, key: RunKey, attempt: int, outcome: Outcome, cause: str) -> None:
-        self._pending.append(AttemptEnded(at=clock.now(), key=key, attempt=attempt, outcome=outcome, cause=cause))
 
     def _give_back_idle(self) -> None:
         """Actors that the commands since the last poll did not take: others may use what they hold."""
@@ -812,7 +821,7 @@ def _probe_storage(url: str, storage: StorageSettings) -> None:
 def host_orchestrator(words: Sequence[str], root: SweepRoot, *, namespace: str) -> None:
     """Start an orchestrator in a detached actor on the head of the cluster that this process has joined."""
     head = next((node["NodeID"] for node in ray.nodes() if _is_head(node)), None)
-    strategy = None if head is None else NodeAffinitySchedulingStrategy(node_id=head, soft=True)
+    strategy = None if head is None else NodeAffinitySchedulingStrategy(node_id=head, soft=False)
     _ORCHESTRATOR.options(
         name=f"orchestrator/{uuid.uuid4().hex}",
         namespace=namespace,

@@ -188,6 +188,19 @@ def test_a_killed_worker_is_lost_and_its_trainer_with_it(bench: Bench) -> None:
     wait_until(lambda: not is_alive(pid))
 
 
+def test_an_attempt_without_a_lease_never_begins(bench: Bench) -> None:
+    """Its node, and not the run, is at fault: it is tried again elsewhere."""
+    bench.cluster.open(bench.root, sweep_id(bench), bench.specs)
+    spec = bench.run()
+    bench.cluster._registry.revoke.remote(f"{spec.key}/1")  # type: ignore[attr-defined] - only a test does so
+    bench.launch(spec)
+
+    end = bench.ended(spec)
+
+    assert (end.outcome, end.cause) == ("worker_lost", "its worker got no lease from the head")
+    assert not (bench.run_dir(spec).path / "starts").exists()
+
+
 def test_the_control_service_of_a_head_may_die(bench: Bench) -> None:
     """It comes back where it was, and knows everybody: attempts go on, and others can be launched."""
     bench.cluster.open(bench.root, sweep_id(bench), bench.specs)
