@@ -16,7 +16,7 @@ from typing import Any, Self
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType, Transformer
+from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString, Transformer
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +31,11 @@ AXES = ("suite", "task", "method", "train_ratio", "seed")
 #: Other names of an axis. The paper's replay ratio is the same quantity as the trainer's train_ratio.
 _ALIASES = {"replay_ratio": "train_ratio"}
 _GROUPS = ("suite", "method", "trainer", "cluster", "storage", "experiment")
+#: Keys whose value is text: a path, a program with its words, a URL. `~`, `=`, `{` and `é` need no quotes there.
+_TEXT_KEY = re.compile(
+    r"name|root|trainer\.(command|repo|revision|python|home|checkpoint|environ\.\w+)"
+    r"|storage\.(checkpoints|local_dir)|cluster\.(address|namespace|preemption_command)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,18 +306,32 @@ def _unknown_key(key: str, known: Mapping[str, Any]) -> tuple[str, list[str], st
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:
-    parser = OverridesParser.create()
-    parsed: list[Override] = []
-    for text in overrides:
-        try:
-            parsed.extend(parser.parse_overrides([text]))
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(
-                f"Cannot read the override {text!r}: {reason}. Expected key=value, for example seed=0,1 or "
-                f"'seed=range(0,5)' (quoted, since the shell reads brackets)."
-            ) from None
-    return parsed
+    return [_parsed(text) for text in overrides]
+
+
+def _parsed(text: str) -> Override:
+    """One override; the value of a key that holds text is taken as it was typed where Hydra would not read a text."""
+    quoted = _quoted(text)
+    try:
+        (override,) = OverridesParser.create().parse_overrides([text])
+        is_other = override.is_sweep_override() or type(override.value()) in (int, float, bool)
+        return _parsed(quoted) if quoted and is_other else override
+    except HydraException as error:
+        if quoted:
+            return _parsed(quoted)
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"Cannot read the override {text!r}: {reason}. Expected key=value, for example seed=0,1 or "
+            f"'seed=range(0,5)' (quoted, since the shell reads brackets)."
+        ) from None
+
+
+def _quoted(text: str) -> str | None:
+    """The override of a key that holds text with its value in quotes; None of any other, and where it has them."""
+    key, sign, value = text.partition("=")
+    if not sign or not _TEXT_KEY.fullmatch(key.lstrip("+")) or value.lstrip()[:1] in ("'", '"'):
+        return None
+    return f"{key}={QuotedString(text=value, quote=Quote.single).with_quotes()}"
 
 
 def _split(

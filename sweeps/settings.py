@@ -241,8 +241,8 @@ class SweepSettings(Settings):
 
     #: Names the sweep; part of the default root.
     name: str
-    #: The sweep root.
-    root: str
+    #: The sweep root. `root=$UNSET` is not the current folder.
+    root: Annotated[str, Field(min_length=1)]
     suite: Suite
     method: Method
     task: Axis

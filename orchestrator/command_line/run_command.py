@@ -159,7 +159,7 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
         )
     words = ["run", *_words(arguments)]
     # The root as it is from here, whatever folder the orchestrator works in.
-    words = [word for word in words if not word.startswith("root=")] + [f"root='{root.path}'"]
+    words = [word for word in words if not word.startswith("root=")] + [f"root={root.path}"]
     exit_status = root.path / "orchestrator.exit.json"
     exit_status.unlink(missing_ok=True)
     journal = LogTail(root.journal, root.journal.stat().st_size if root.journal.exists() else 0)

@@ -129,7 +129,7 @@ def _words(template: str | None) -> list[str]:
     if not template:
         raise ConfigError(
             "trainer.command is not set; expected the words of a program, for example "
-            "trainer.command='python train.py --task {task} --seed {seed} --logdir {run_dir}'."
+            "trainer.command='python /my/train.py --task {task} --seed {seed} --logdir {run_dir}'."
         )
     try:
         words = shlex.split(template)

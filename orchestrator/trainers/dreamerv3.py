@@ -114,7 +114,7 @@ class DreamerV3Trainer:
         }
         if spec.train_ratio is not None:
             flags["run.train_ratio"] = ratio_text(spec.train_ratio)
-        argv = [settings.python or sys.executable, "-u", str(script)]
+        argv = [str(Path(settings.python or sys.executable).expanduser()), "-u", str(script)]
         if spec.configs:
             argv += ["--configs", *spec.configs]
         for name, value in flags.items():

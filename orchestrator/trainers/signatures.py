@@ -42,7 +42,7 @@ SENT: Mapping[int, tuple[Outcome, str]] = {
     signals.SIGKILL: (
         "out_of_memory",
         "The trainer was killed (SIGKILL) and left no message, which most often means that the host ran out of "
-        "memory: ask for more memory per run (resources.memory), or run fewer at once.",
+        "memory: ask for more memory per run (resources.memory_gb), or run fewer at once.",
     ),
 }
 
@@ -83,7 +83,7 @@ RULES: tuple[Rule, ...] = (
     rule(
         r"^(?:\S*\.)?_?(?:Array)?MemoryError\b|std::bad_alloc|\[Errno 12\]|Cannot allocate memory",
         "out_of_memory",
-        "The host's memory is full: ask for more memory per run (resources.memory), or run fewer at once.",
+        "The host's memory is full: ask for more memory per run (resources.memory_gb), or run fewer at once.",
     ),
     rule(
         r"pthread_create failed|can't start new thread",
@@ -310,9 +310,14 @@ RULES: tuple[Rule, ...] = (
     ),
     # --- files
     rule(
-        r"can't open file [^\n]*\[Errno 2\]",
+        r"can't open file [^\n]*dreamerv3/main\.py[^\n]*\[Errno 2\]",
         "misconfigured",
         "The trainer's main.py is not there: check trainer.repo.",
+    ),
+    rule(
+        r"can't open file '[^\n]*?(?P<script>[^/\n]+)': \[Errno 2\]",
+        "misconfigured",
+        "The program {script} is not there: give its whole path, since each run works in its own folder.",
     ),
     rule(
         r"\[Errno 13\]|\[Errno 30\]",

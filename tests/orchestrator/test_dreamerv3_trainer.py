@@ -93,6 +93,14 @@ def test_every_argument_is_explicit(repo: Path, tmp_path: Path) -> None:
     assert launch.environ["JAX_PLATFORMS"] == "cpu"
 
 
+def test_the_interpreter_may_lie_at_home(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell expands the tilde of `trainer.python=~/…`."""
+    monkeypatch.setenv("HOME", "/home/me")
+    launch = checkout_trainer(options(repo, python="~/venv/bin/python")).launch(spec(), RunDir(tmp_path / "run"))
+
+    assert launch.argv[0] == "/home/me/venv/bin/python"
+
+
 def test_flags_are_written_as_the_trainer_reads_them(repo: Path, tmp_path: Path) -> None:
     """Lists are several words, booleans capitalised, small numbers keep their value."""
     argv = checkout_trainer(options(repo)).launch(spec(), RunDir(tmp_path)).argv

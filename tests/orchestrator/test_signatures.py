@@ -383,6 +383,13 @@ ENDINGS: list[tuple[str, str, bool, Outcome, str]] = [
         "trainer.repo",
     ),
     (
+        "no such program",
+        "python: can't open file '/root/runs/gym/task/label/0/train.py': [Errno 2] No such file or directory\n",
+        False,
+        "misconfigured",
+        "train.py is not there: give its whole path",
+    ),
+    (
         "no graphics",
         in_function("__init__", "ImportError: Cannot initialize a EGL device display."),
         False,

@@ -232,10 +232,63 @@ def test_what_hydra_cannot_read_is_told_in_words() -> None:
         compose_sweep(["seed=[1"])
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "~/sweeps/größe",
+        "/data/my (old) runs",
+        "/data/a=b,c;d&e#f!",
+        "/data/{a}'s",
+        '/data/"b"',
+        "/data/\\",
+        "2024",
+        "1e5",
+        "true",
+        "glob(*)",
+    ],
+)
+def test_a_path_is_taken_as_it_is_typed(value: str) -> None:
+    """Hydra reads some of these as numbers or sweeps, and refuses the others: shells leave `~` behind a `=` alone."""
+    config = compose_sweep([f"root={value}"])
+
+    assert (config.first.root, read_yaml(config.text)["root"]) == (value, value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("repo", "~/dreamerv3"),
+        ("revision", "12345e7"),
+        ("command", "python /my/train.py --task {task} --seeds 1,2 --logdir={run_dir}"),
+        ("environ.XLA_FLAGS", "--xla_gpu_autotune_level=0"),
+    ],
+)
+def test_the_texts_of_a_trainer_are_taken_as_they_are_typed(key: str, value: str) -> None:
+    """A shell takes the quotes of `trainer.command='…'` away before Hydra could see them."""
+    adapter = "command" if key == "command" else "dreamerv3"
+    trainer = compose_sweep([f"trainer={adapter}", f"trainer.{key}={value}"]).first.trainer
+    node, _, name = key.partition(".")
+
+    assert (trainer[node][name] if name else trainer[node]) == value
+
+
+def test_a_text_may_be_quoted_or_null_all_the_same() -> None:
+    """As Hydra has it."""
+    quoted = compose_sweep(["root='/data/a, b'", "trainer=command", "trainer.command=null"]).first
+
+    assert (quoted.root, quoted.trainer["command"]) == ("/data/a, b", None)
+
+
 def test_a_value_of_the_wrong_kind_is_refused() -> None:
     """With its key and its value."""
     with pytest.raises(ConfigError, match="max_concurrent is 'many'"):
         compose_sweep(["max_concurrent=many"])
+
+
+def test_an_empty_root_is_refused() -> None:
+    """A variable that is not set would make the current folder a sweep root."""
+    with pytest.raises(ConfigError, match="root is ''"):
+        compose_sweep(["root="])
 
 
 def test_a_config_dir_that_is_none_is_refused(tmp_path: Path) -> None:
