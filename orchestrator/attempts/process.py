@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ class GuardedProcess:
         orphan_grace_s: float,
         leased_until: float | None = None,
     ) -> None:
+        #: Leases are renewed from a thread of their own, perhaps in the moment in which the program is let go of.
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._orphan_grace_s = orphan_grace_s
         control, self._control = os.pipe()
         self._status, status = os.pipe()
         try:
@@ -79,8 +84,9 @@ class GuardedProcess:
         """Wait for the end of the program, at most so long; None while it runs."""
         if self._exit is not None or self.is_guard_lost:
             return self._exit
-        ready, _, _ = select.select([self._status], [], [], max(0.0, timeout_s))
-        if ready:
+        poll = select.poll()  # select() knows no descriptor beyond 1023, and a large machine has more in flight
+        poll.register(self._status, select.POLLIN)
+        if poll.poll(1000 * max(0.0, timeout_s)):
             data = os.read(self._status, 65536)
             if not data:
                 self.is_guard_lost = True
@@ -108,16 +114,26 @@ class GuardedProcess:
                 ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def end(self) -> None:
+        """Let go of the program, and return when nothing of it is left: at once where its end was told."""
+        self.stop(self._orphan_grace_s)
+        while self.wait(60.0) is None and not self.is_guard_lost:
+            continue
+        self.close()
+
     def close(self) -> None:
-        """Let go of the program: if it still runs, its guard ends it."""
-        for descriptor in (self._control, self._status):
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        """Let go of the program: if it still runs, its guard ends it. What is told afterwards goes nowhere."""
+        with self._lock:
+            if not self._is_closed:
+                self._is_closed = True
+                os.close(self._control)
+                os.close(self._status)
 
     def _tell(self, line: str) -> None:
         data = memoryview(line.encode() + b"\n")
-        with contextlib.suppress(BrokenPipeError):  # the guard has ended; wait() says how
-            while data:
+        # A descriptor that was closed may be another file's by now.
+        with self._lock, contextlib.suppress(BrokenPipeError):  # the guard has ended; wait() says how
+            while data and not self._is_closed:
                 data = data[os.write(self._control, data) :]
 
     def _hear(self, message: dict[str, object]) -> None:

@@ -198,7 +198,7 @@ class AttemptWorker:
             )
         finally:
             if self._process is not None:
-                self._process.close()
+                self._process.end()  # after an error it may still run, and another attempt follows the verdict
             if self._courier is not None:
                 self._courier.finish()
             if self._outbox is not None:

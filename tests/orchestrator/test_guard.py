@@ -279,6 +279,30 @@ def test_letting_go_ends_the_program(start: Start, tmp_path: Path) -> None:
     assert (record["signal"], record["stopped"]) == (signal.SIGKILL, "the attempt that watched over it is gone")
 
 
+def test_what_is_told_after_letting_go_reaches_nobody(start: Start, tmp_path: Path) -> None:
+    """A lease may be renewed in the moment in which the attempt ends; the descriptor may be another file's by then."""
+    process = start("pass")
+    ending(process)
+    process.close()
+    files = [(tmp_path / str(number)).open("wb") for number in range(8)]  # the lowest numbers that are free
+    process.renew_lease(clock.boottime() + 60.0)
+    process.stop(1.0)
+    process.close()
+    for file in files:
+        file.close()
+
+    assert [(tmp_path / str(number)).read_bytes() for number in range(8)] == [b""] * 8
+
+
+def test_an_end_is_over_when_nothing_is_left(start: Start, tmp_path: Path) -> None:
+    """What comes after it may begin at once."""
+    process = start(TREE)
+    tree = pids(tmp_path)
+    process.end()
+
+    assert not any(map(is_alive, tree))
+
+
 def test_a_program_has_its_grace_when_the_owner_is_gone(start: Start, tmp_path: Path) -> None:
     """It can still save where it listens."""
     process = start(

@@ -1,6 +1,7 @@
 """One attempt from start to verdict, with the fake trainer as a real process."""
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -142,6 +143,23 @@ def test_options_that_cannot_be_are_misconfigured(start: Start) -> None:
     assert report.verdict is not None
     assert report.verdict.outcome == "misconfigured"
     assert "'telepathy'" in report.verdict.cause
+
+
+def test_an_error_of_ours_ends_the_trainer_before_it_is_told(
+    start: Start, run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that cannot be read for a moment: the next attempt must not meet the trainer of this one."""
+
+    def progress(_: object) -> None:
+        if (run_dir.path / "starts").exists():
+            raise OSError(errno.ESTALE, "Stale file handle", "scores.jsonl")
+
+    monkeypatch.setattr("orchestrator.attempts.worker._Watch.progress", progress)
+    report = ended(start(fake_run("deaf", grace_s=0.5)))
+
+    assert report.verdict is not None
+    assert (report.verdict.outcome, "Stale file handle" in report.verdict.cause) == ("crashed", True)
+    assert not is_alive(report.pid)
 
 
 # --- once, and again
