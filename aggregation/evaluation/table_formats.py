@@ -125,11 +125,15 @@ def _latex_name(row: Row) -> str:
 
 
 def _latex_entry(entry: Entry) -> str:
-    value = rf"\textbf{{{latex_text(entry.value)}}}" if entry.is_best else latex_text(entry.value)
-    spread = rf" {{\scriptsize {latex_text(entry.spread)}}}" if entry.spread else ""
+    value = rf"\textbf{{{_latex_number(entry.value)}}}" if entry.is_best else _latex_number(entry.value)
+    spread = rf" {{\scriptsize {_latex_number(entry.spread)}}}" if entry.spread else ""
     held, _, planned = entry.coverage.partition("/")
     mark = "" if entry.is_complete else rf"$^{{{'*' if held == planned else entry.coverage}}}$"
     return f"{value}{mark}{spread}"
+
+
+def _latex_number(text: str) -> str:
+    return re.sub(r"-(?=\d)", "$-$", latex_text(text))  # a minus sign, not a hyphen
 
 
 def tidy_csv(evaluations: Sequence[Evaluation]) -> str:

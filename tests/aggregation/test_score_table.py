@@ -168,6 +168,13 @@ def test_numbers_of_one_row_have_as_many_decimals(tmp_path: Path) -> None:
     assert values == {"big": ["46910", "0"], "mid": ["12.3", "–"], "small": ["0.12", "–"]}
 
 
+def test_latex_has_minus_signs(tmp_path: Path) -> None:
+    """A hyphen before a number is shorter than a minus, and stands closer."""
+    lost = evaluated(tmp_path, run("pong", 0, [-4.5]), run("pong", 1, [-4.5]))
+
+    assert "pong & $-$4.50 {\\scriptsize $\\pm$ 0.00} \\\\" in latex(score_table(lost)).splitlines()
+
+
 def test_one_tasks_score_is_not_told_twice(tmp_path: Path) -> None:
     """An aggregate of a single task, on the same scale, would say the same with another interval."""
     alone = evaluated(tmp_path, run("a", 0, [2.0]), run("a", 1, [4.0]))
