@@ -310,8 +310,10 @@ def _cell(
 
 def _nothing_inside(suite: str, protocol: Protocol, runs: Sequence[RunInfo], windows: Mapping[str, Window]) -> str:
     furthest = max(runs, key=lambda run: run.last_step or 0)
+    if furthest.last_step is None:
+        return f"No run of {suite} has an episode yet; collect again when the first one has ended."
     low, high = windows[furthest.key.task]
-    reached = f"{furthest.key} is furthest, at {furthest.last_step or 0:,}"
+    reached = f"{furthest.key} is furthest, at {furthest.last_step:,}"
     return (
         f"No run of {suite} has an episode in the window of the protocol {protocol.name!r}, {low:,} to {high:,} "
         f"environment frames: {reached}. Wait until they get there, or give --window FIRST:LAST, or --protocol final "

@@ -18,7 +18,7 @@ from aggregation.verdicts.comparison import Comparison, TaskComparison, compare
 from aggregation.verdicts.sides import Pair, headline_differences, pairs, task_scores
 from orchestrator.command_line.opened_sources import opened
 from orchestrator.command_line.table_command import window
-from orchestrator.consoles import console_for
+from orchestrator.consoles import console_for, print_whole
 from sweeps.errors import ConfigError
 from sweeps.protocols import protocol_of, read_protocol
 from sweeps.settings import Protocol
@@ -99,7 +99,7 @@ def _print(console: Console, evaluation: Evaluation, pair: Pair, found: Comparis
     table.add_column("verdict", no_wrap=True)
     for task in found.tasks:
         table.add_row(*_cells(task))
-    console.print(table)
+    print_whole(console, table)
     for line in _summary(evaluation, pair, found):
         console.print(line, highlight=False, soft_wrap=True)
 

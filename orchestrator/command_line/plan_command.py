@@ -9,7 +9,7 @@ from pathlib import Path
 from orchestrator.command_line.composed_sweep import Sweep, composed, cost_of
 from orchestrator.command_line.plan_diff import past_runs, print_extension
 from orchestrator.command_line.plan_table import plan_summary, plan_table, print_cost, print_warnings
-from orchestrator.consoles import console_for
+from orchestrator.consoles import console_for, print_whole
 from sweeps.cost import Cost
 from sweeps.extension import extension
 from sweeps.layout import SweepRoot
@@ -33,7 +33,7 @@ def plan(arguments: argparse.Namespace) -> int:
         sys.stdout.writelines(plan_json(sweep.grid, {"warnings": warnings, "cost": costs.to_json()}))
     else:
         console = console_for(sys.stdout)
-        console.print(plan_table(sweep.grid))
+        print_whole(console, plan_table(sweep.grid))
         console.print(f"\n{plan_summary(sweep.grid)}", highlight=False)
         print_cost(console, costs)
         console.print(_preemption_line(sweep), highlight=False, soft_wrap=True)

@@ -19,6 +19,7 @@ _MOST_SINGLE_ROWS = 40
 _MOST_GROUPS = 100
 _MOST_WARNINGS = 20
 _MOST_PACES = 12
+_SEEDS_WIDTH = 40
 
 
 def plan_table(grid: Grid) -> Table:
@@ -28,7 +29,8 @@ def plan_table(grid: Grid) -> Table:
     for name in ("suite", "tasks" if is_grouped else "task", "label"):
         table.add_column(name, no_wrap=True)
     for name in ("train_ratio", "seeds" if is_grouped else "seed", "frames", "policy steps", "updates"):
-        table.add_column(name, justify="right", no_wrap=not is_grouped or name != "seeds")
+        is_list = name == "seeds"  # of which there may be hundreds
+        table.add_column(name, justify="right", no_wrap=not is_list, max_width=_SEEDS_WIDTH if is_list else None)
     if not is_grouped:
         for spec in grid:
             table.add_row(

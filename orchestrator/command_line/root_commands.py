@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator import clock
-from orchestrator.consoles import console_for
+from orchestrator.consoles import console_for, print_whole
 from orchestrator.lock import live_holder
 from orchestrator.requests import SELECTORS, Request, write_request
 from orchestrator.status import RunStatus, SweepStatus, check_is_root, replayed, status_of
@@ -106,7 +106,11 @@ def _print(found: SweepStatus, arguments: argparse.Namespace, warnings: "Sequenc
         print()
         return
     console = console_for(sys.stdout)
-    console.print(_view(found, every_run=arguments.all))
+    for part in _view(found, every_run=arguments.all).renderables:
+        if isinstance(part, Table):
+            print_whole(console, part)
+        else:
+            console.print(part)
     for warning in warnings[: None if arguments.all else _MOST_WARNINGS]:
         console.print(f"[yellow]early warning[/] {escape(warning.sentence())}", soft_wrap=True)
         for cause in warning.causes:

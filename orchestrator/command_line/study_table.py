@@ -8,6 +8,7 @@ from rich.table import Table
 
 from aggregation.curves.axes import TITLES
 from aggregation.ratio_study.ratio_study import RatioStudy
+from orchestrator.consoles import print_whole
 from sweeps.contracts import ratio_text
 
 
@@ -16,7 +17,7 @@ def print_studies(console: Console, studies: Sequence[RatioStudy]) -> None:
     for study in studies:
         ratios = ", ".join(map(ratio_text, study.ratios))
         console.print(f"\n{study.suite} {study.name}: train ratio {ratios}", style="bold", markup=False)
-        console.print(_table(study))
+        print_whole(console, _table(study))
         for note in study.notes:
             console.print(note, soft_wrap=True, markup=False)
 

@@ -1,7 +1,9 @@
 """The command `table`: task × label by a protocol, from roots, stores, logs and score files."""
 
 import argparse
+import io
 import json
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -9,7 +11,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
 from aggregation.evaluation.evaluation import Evaluation, evaluate
@@ -18,31 +19,22 @@ from aggregation.evaluation.table_formats import latex, markdown, printable, tid
 from aggregation.sources.sources import Sources
 from orchestrator.command_line.opened_sources import opened
 from orchestrator.command_line.progress_bar import ProgressBar
-from orchestrator.consoles import console_for
-from sweeps.errors import ConfigError, UnknownNameError
+from orchestrator.consoles import console_for, natural_width, print_whole
+from sweeps.errors import ConfigError, LogError, UnknownNameError
 from sweeps.files import write_atomically
 from sweeps.protocols import FINAL, protocol_of, read_normaliser, read_protocol
 from sweeps.settings import Aggregate, Protocol
 
-FORMATS = ("text", "markdown", "latex", "csv", "json")
+log = logging.getLogger(__name__)
+
 _BEST = "▸"
-_UNBOUNDED = 100_000
 _METRICS: tuple[Aggregate, ...] = ("mean", "median", "iqm", "optimality_gap", "capped_mean")
 
 
 def table(arguments: argparse.Namespace) -> int:
     """Print the tables of every suite that was given."""
     with opened(arguments.paths, arguments) as sources, ProgressBar("evaluating", is_bytes=False) as progress:
-        evaluations = [
-            evaluate(
-                sources,
-                _protocol(arguments, suite),
-                suite=suite,
-                config_dir=arguments.config_dir,
-                progress=progress.update,
-            )
-            for suite in _suites(sources)
-        ]
+        evaluations = _evaluations(arguments, sources, progress)
     if arguments.plot is not None:
         from aggregation.pictures.table_plot import plot_table  # matplotlib takes longer than most tables
 
@@ -56,8 +48,24 @@ def table(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _suites(sources: Sources) -> Sequence[str | None]:
-    return sources.suites or [None]
+def _evaluations(arguments: argparse.Namespace, sources: Sources, progress: ProgressBar) -> list[Evaluation]:
+    """One for each suite. A suite without any score is told, and does not keep the others from being shown."""
+    found: list[Evaluation] = []
+    empty: list[LogError] = []
+    suites: Sequence[str | None] = sources.suites or [None]
+    for suite in suites:
+        protocol = _protocol(arguments, suite)
+        try:
+            found.append(
+                evaluate(sources, protocol, suite=suite, config_dir=arguments.config_dir, progress=progress.update)
+            )
+        except LogError as error:
+            empty.append(error)
+    if not found:
+        raise empty[0]
+    for reason in empty:
+        log.warning("%s", reason)
+    return found
 
 
 def _picture_paths(path: Path, evaluations: Sequence[Evaluation]) -> list[Path]:
@@ -122,10 +130,19 @@ def _print(evaluations: Sequence[Evaluation], form: str) -> None:
 
 def _write(path: Path, evaluations: Sequence[Evaluation], form: str) -> None:
     if form == "text":
-        with path.open("w", encoding="utf-8") as file:
-            print_tables(console_for(file), evaluations)
-        return
-    write_atomically(path, formatted(evaluations, form))
+        stream = io.StringIO()
+        print_tables(console_for(stream), evaluations)
+        text = stream.getvalue()
+    else:
+        text = formatted(evaluations, form)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror or error}. Expected a file for the table; name another one "
+            f"with --out."
+        ) from None
 
 
 def formatted(evaluations: Sequence[Evaluation], form: str) -> str:
@@ -148,7 +165,7 @@ def print_tables(console: Console, evaluations: Sequence[Evaluation]) -> None:
         # Where nothing can be bold, a sign says so.
         sign = "" if console.is_terminal else _BEST
         for places in _pages(console, laid_out, sign):
-            console.print(_text(laid_out, places, sign))
+            print_whole(console, _text(laid_out, places, sign))
         for note in laid_out.notes:
             style = "yellow" if note.startswith("*") else "dim"
             shown = note.replace("Bold:", f"{sign}:") if sign else note
@@ -175,10 +192,9 @@ def _text(laid_out: ScoreTable, places: Sequence[int], sign: str) -> Table:
 def _pages(console: Console, laid_out: ScoreTable, sign: str) -> list[list[int]]:
     """The places of the labels, in as many groups as it takes for each to fit the console's width."""
     pages: list[list[int]] = [[]]
-    unbounded = console.options.update(max_width=_UNBOUNDED)
     for place in range(len(laid_out.labels)):
         wider = [*pages[-1], place]
-        if pages[-1] and Measurement.get(console, unbounded, _text(laid_out, wider, sign)).maximum > console.width:
+        if pages[-1] and natural_width(console, _text(laid_out, wider, sign)) > console.width:
             pages.append([place])
         else:
             pages[-1] = wider

@@ -52,6 +52,34 @@ def test_a_piped_table_is_plain_text(scores: Path, capsys: pytest.CaptureFixture
     ]
 
 
+def test_a_suite_without_a_score_does_not_hide_the_others(
+    scores: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is told beside them; alone, it is an error."""
+    early = tmp_path / "dmc_proprio-scores.json.gz"
+    runs = [{"task": "dmc_walker_walk", "method": "one", "seed": 0, "xs": [1000], "ys": [14.6]}]
+    early.write_bytes(gzip.compress(json.dumps(runs).encode()))
+    code, out, _ = said(capsys, "table", str(scores), str(early), "--json")
+
+    assert (code, [table["suite"] for table in json.loads(out)["tables"]]) == (0, ["atari100k"])
+    assert caplog.messages[0].startswith("No run of dmc_proprio has an episode in the window")
+    assert said(capsys, "table", str(early))[0] == 1
+
+
+@pytest.mark.parametrize("form", ["text", "csv"])
+def test_a_table_makes_the_folder_that_it_goes_to(
+    scores: Path, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As pictures do; a place that cannot be one is told."""
+    target = tmp_path / "paper" / "table"
+
+    assert said(capsys, "table", str(scores), "--format", form, "--out", str(target)) == (0, "", "")
+    assert "atari_pong" in target.read_text(encoding="utf-8")
+    code, _, err = said(capsys, "table", str(scores), "--format", form, "--out", str(target / "below"))
+    assert (code, err.count("\n")) == (1, 1)
+    assert "cannot be written" in err
+
+
 def test_a_best_cell_is_marked_where_nothing_can_be_bold(scores: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A sign in a pipe, bold in a terminal."""
     piped = said(capsys, "table", str(scores), "--window", "1e5:4e5")[1]
