@@ -5,12 +5,13 @@ again), 4 a confirmed regression of `nightly`, or a worse side of `compare --che
 """
 
 import argparse
+import errno
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sweeps.errors import DreamsweepError
 
@@ -23,7 +24,19 @@ examples:
 """
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from orchestrator.version import version
+
+        print(f"dreamsweep {version()}")
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings: Any) -> None:
+        # An abbreviation would change its meaning with the next option that begins alike.
+        super().__init__(allow_abbrev=False, **settings)
+
     def error(self, message: str) -> NoReturn:
         self.exit(1, f"{self.prog}: {message}. See {self.prog} --help.\n")
 
@@ -54,6 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output (head, less) has gone; Python would complain about it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # A folder of somebody else, a full disk: whichever of a root's many files it was that told.
+        where = "" if error.filename is None else f": {os.fspath(error.filename)!r}"
+        print(f"dreamsweep: {error.strerror}{where}. Check the path, and your permissions there.", file=sys.stderr)
+        return 1
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -63,6 +83,7 @@ def _build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and stop")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     for name, handler, about in (
@@ -234,7 +255,7 @@ def _build_parser() -> argparse.ArgumentParser:
 def _whole(text: str) -> int:
     """A whole number above 0, also written as 1e6."""
     value = float(text)
-    if value != int(value) or value <= 0:
+    if not value.is_integer() or value <= 0:
         raise ValueError
     return int(value)
 

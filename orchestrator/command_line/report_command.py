@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +20,7 @@ from orchestrator.command_line.opened_sources import opened
 from orchestrator.command_line.progress_bar import ProgressBar
 from orchestrator.command_line.root_facts import root_facts
 from orchestrator.consoles import console_for
+from orchestrator.version import version
 from sweeps.errors import ConfigError, DreamsweepError
 from sweeps.layout import SweepRoot
 
@@ -85,7 +85,7 @@ def print_report(console: Console, written: Report) -> None:
 
 def _circumstances(facts: Mapping[str, RootFacts], words: Sequence[str]) -> Circumstances:
     at = datetime.datetime.fromtimestamp(clock.now(), tz=datetime.UTC)
-    return Circumstances(at=at, version=_version(), words=words, facts=facts)
+    return Circumstances(at=at, version=version(), words=words, facts=facts)
 
 
 def _facts(sources: Sources) -> dict[str, RootFacts]:
@@ -122,10 +122,3 @@ def _words(arguments: argparse.Namespace) -> list[str]:
         value = getattr(arguments, name)
         words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
     return words
-
-
-def _version() -> str:
-    try:
-        return metadata.version("dreamsweep")
-    except metadata.PackageNotFoundError:
-        return "unknown version"

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aggregation.dataset.binning import View
 from aggregation.dataset.collect import collect
@@ -14,6 +13,7 @@ from aggregation.dataset.explanation import Explanation, explain
 from aggregation.dataset.reference_runs import import_files
 from aggregation.dataset.score_files import export as write_score_files
 from orchestrator.clusters import reading_spread
+from orchestrator.command_line.progress_bar import ProgressBar
 from orchestrator.command_line.results import print_score_files, print_summary
 from orchestrator.consoles import console_for
 from sweeps.errors import ConfigError
@@ -23,7 +23,7 @@ from sweeps.layout import SweepRoot
 def aggregate(arguments: argparse.Namespace) -> int:
     """Collect the logs of a sweep root, or of folders that dreamsweep did not launch."""
     paths = [path.expanduser().resolve() for path in arguments.paths]
-    with _progress("reading", is_bytes=True) as progress:
+    with ProgressBar("reading", is_bytes=True) as progress:
         summary = collect(
             paths,
             _store(paths, arguments.store),
@@ -57,7 +57,7 @@ def import_score_files(arguments: argparse.Namespace) -> int:
 def export(arguments: argparse.Namespace) -> int:
     """Write score files from a dataset."""
     view = View(bins=arguments.bins, binsize=arguments.binsize, budget=arguments.budget, fill=arguments.fill)
-    with _progress("writing", is_bytes=False) as progress:
+    with ProgressBar("writing", is_bytes=False) as progress:
         files = write_score_files(arguments.store, arguments.out, view=view, progress=progress.update)
     if arguments.json:
         _print_json([file.to_json() for file in files])
@@ -100,30 +100,3 @@ def _store(paths: list[Path], store: Path | None) -> Path:
 def _print_json(value: object) -> None:
     json.dump(value, sys.stdout)
     print()
-
-
-class _progress:  # noqa: N801 - reads as a function in `with`
-    """A bar on standard error where that is a terminal; else nothing."""
-
-    def __init__(self, what: str, *, is_bytes: bool) -> None:
-        amount = DownloadColumn() if is_bytes else MofNCompleteColumn()
-        self._bar = Progress(
-            TextColumn(what),
-            BarColumn(),
-            amount,
-            TimeRemainingColumn(),
-            console=console_for(sys.stderr),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._bar.add_task(what, total=None)
-
-    def __enter__(self) -> "_progress":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
-
-    def update(self, done: int, total: int) -> None:
-        self._bar.update(self._task, completed=done, total=total)

@@ -112,6 +112,23 @@ def test_plan_is_readable_where_it_is_piped() -> None:
     assert "26 tasks" in done.stdout
 
 
+def test_nobody_who_reads_on_is_no_failure() -> None:
+    """`dreamsweep plan | head -1` is no error of the plan."""
+    process = started("plan", "suite=atari100k")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr:
+        assert (process.wait(timeout=60), process.stderr.read()) == (0, "")
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without any command."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("dreamsweep ")
+
+
 def test_cfg_prints_what_is_composed(capsys: pytest.CaptureFixture[str]) -> None:
     """As YAML that can be read back, axes as they were asked for."""
     assert main(["plan", "seed=0,1", "steps=1e3", "--cfg"]) == 0
@@ -160,6 +177,7 @@ REFUSED = [
     (["seed=1", "seed=2"], r"The axis 'seed' is given twice"),
     (["--config-dir", "/nowhere"], r"--config-dir '/nowhere' is not a folder"),
     (["--frobnicate"], r"unrecognized arguments: --frobnicate"),
+    (["--jso"], r"unrecognized arguments: --jso"),
     (["trainer.command=null"], r"trainer\.command is not set"),
     (["trainer.command='python x {tusk}'"], r"Unknown field 'tusk' in trainer\.command\. Did you mean 'task'\?"),
     (["trainer.command='\"'"], r"cannot be split into words"),
@@ -193,6 +211,26 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     out, err = capsys.readouterr()
     assert (code, out) == (1, "")
     sentence(err, pattern)
+
+
+@pytest.mark.parametrize("count", ["0", "1.5", "inf", "nan", "many"])
+def test_a_count_that_is_none_is_refused(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of bins, points and frames."""
+    with pytest.raises(SystemExit, match="1"):
+        main(["export", "root", "--bins", count])
+    sentence(capsys.readouterr().err, r"--bins: invalid whole number above 0 value: ")
+
+
+@pytest.mark.parametrize("command", [["status"], ["table"], ["cancel", "--all"]])
+def test_a_file_of_a_root_that_cannot_be_read_is_told(
+    command: list[str], root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a root that belongs to somebody else; which file it is, and no traceback."""
+    (root / "journal.jsonl").mkdir(parents=True)
+    (root / "sweep.yaml").write_text("name: sweep\n")
+
+    assert main([*command, str(root)]) == 1
+    sentence(capsys.readouterr().err, r"Is a directory: '.*/journal\.jsonl'\. Check the path, and your permissions")
 
 
 @pytest.mark.parametrize("name", ["", "/nowhere"])
