@@ -72,8 +72,14 @@ _DOUBTS_EVERY_S = 0.5
 #: Between two looks at answers without news; what has news after one waits for so long.
 _BREATH_S = 0.05
 _FIRST_LEASE_TRIES = 20
-#: How long an actor that was placed on a node with room may take to appear.
+#: How long an actor that was placed on a node with room may take to appear after the last one that did there.
 _PLACEMENT_LIMIT_S = 120.0
+#: How long a head may be away when an orchestrator comes.
+_HEAD_LIMIT_S = 60.0
+#: A lease is renewed four times before it runs out; after a failure another try follows soon.
+_RENEWALS, _RENEWAL_TRIES = 4, 20
+#: How often in the time of a lease the registry is looked at.
+_REGISTRY_LOOKS = 12
 #: Of a store of checkpoints: on how many nodes it is tried at a launch, and how long that may take.
 _MOST_PROBED = 4
 _PROBE_LIMIT_S = 90.0
@@ -119,13 +125,9 @@ class AttemptActor:
         assert self._worker is not None
         return self._worker.wait(_FIRST_WORD_S)
 
-    def held(self) -> tuple[RunKey, int] | None:
-        """Which attempt it has, running or ended."""
-        return self._held
-
-    def node(self) -> str:
-        """Where it lives."""
-        return str(ray.get_runtime_context().get_node_id())
+    def held(self) -> tuple[tuple[RunKey, int] | None, str]:
+        """Which attempt it has, running or ended, and on which node."""
+        return self._held, str(ray.get_runtime_context().get_node_id())
 
     def wait(self, timeout_s: float, is_begun_known: bool) -> AttemptReport:
         """Return when the attempt has ended; bounded, so that no call of a dead orchestrator stays for ever."""
@@ -160,8 +162,10 @@ class AttemptActor:
         raise NoLeaseError(f"{key} gets no lease from the registry on the head")
 
     def _keep_renewing(self) -> None:
+        pause_s = self._lease_s / _RENEWALS
         while True:
-            clock.sleep(self._lease_s / 4)
+            clock.sleep(pause_s)
+            pause_s = self._lease_s / _RENEWALS
             if self._worker is not None and self._held and self._worker.report().verdict is None:
                 until = self._renewed_until(*self._held)
                 if until is not None:
@@ -171,6 +175,9 @@ class AttemptActor:
                     # more. Another attempt may be at work: there is no time for grace.
                     self._worker.renew_lease(clock.boottime())
                     os._exit(0)
+                else:
+                    # The head may be back the moment after, and the lease not last until the next round.
+                    pause_s = self._lease_s / _RENEWAL_TRIES
 
     def _renewed_until(self, key: RunKey, attempt: int) -> float | None:
         """Ask for another lease; the moment of `clock.boottime` at which it runs out, or None where there is none."""
@@ -178,7 +185,7 @@ class AttemptActor:
         try:
             # Two threads come here, and each may find that the registry is gone.
             registry = self._registry or ray.get_actor(self._registry_name, namespace=self._namespace)
-            is_granted = ray.get(registry.renew.remote(_lease_of(key, attempt)), timeout=self._lease_s / 2)
+            is_granted = ray.get(registry.renew.remote(_lease_of(key, attempt)), timeout=self._lease_s / _RENEWALS)
             self._registry = registry
         except Exception as error:  # whatever it is: without this thread, every later attempt here would end as well
             log.info("No lease was granted for %s: %r", key, error)
@@ -203,16 +210,20 @@ class LeaseRegistry:
     def forget(self, attempt: str) -> None:
         self._book.forget(attempt)
 
-    def revoke_if_older(self, attempt: str, limit_s: float) -> bool:
-        """Give an attempt up if its last grant is older than that; in one step, so that no renewal comes between."""
-        is_older = self._book.age_s(attempt, clock.monotonic()) > limit_s
-        if is_older:
-            self._book.revoke(attempt)
-        return is_older
+    def revoke_if_over(self, attempt: str, limit_s: float, left_no_trace: bool) -> bool:
+        """Give an attempt up if its last grant is older than that, or it left no trace and never had one.
 
-    def is_known(self, attempt: str) -> bool:
-        """Whether the attempt was ever granted a lease, as far as this book goes back."""
-        return attempt in self._book.grants
+        In one step, so that no renewal comes between.
+        """
+        never_began = left_no_trace and attempt not in self._book.grants
+        is_over = never_began or self._book.age_s(attempt, clock.monotonic()) > limit_s
+        if is_over:
+            self._book.revoke(attempt)
+        return is_over
+
+    def is_there(self) -> bool:
+        """Whether anybody answers."""
+        return True
 
 
 class OrchestratorActor:
@@ -237,7 +248,8 @@ class OrchestratorActor:
 
 
 _ACTOR: Any = ray.remote(max_restarts=0, max_task_retries=0)(AttemptActor)
-_REGISTRY: Any = ray.remote(max_restarts=0, max_task_retries=0)(LeaseRegistry)
+# A new book is as good as the old one, and where no orchestrator is, nobody else would open it.
+_REGISTRY: Any = ray.remote(max_restarts=-1, max_task_retries=0)(LeaseRegistry)
 _ORCHESTRATOR: Any = ray.remote(max_restarts=0, max_task_retries=0)(OrchestratorActor)
 _Shape = tuple[object, ...]
 
@@ -255,8 +267,8 @@ class _Flight:
         #: The node and the resources of its actor; None where an earlier orchestrator made it.
         self.place = place
         self.launched_at = clock.monotonic()
-        #: When its actor last said anything.
-        self.heard_at = self.launched_at
+        #: When its actor last said anything, in seconds of listening.
+        self.heard_at = 0.0
         self.report: AttemptReport | None = None
         self.is_started = False
         self.is_begun = False
@@ -356,6 +368,14 @@ class RayCluster:
         self._calls: dict[Any, _Flight] = {}
         #: Actors whose attempt has ended and that may take the next one, by node and resources.
         self._idle: dict[_Shape, list[Any]] = {}
+        #: Actors of an earlier orchestrator that have not said yet what they hold, by the question.
+        self._strangers: dict[Any, Any] = {}
+        #: When an actor last appeared on a node: Ray starts them one after another.
+        self._appeared_at: dict[str | None, float] = {}
+        #: Seconds spent listening to actors: only then can one be silent.
+        self._listened_s = 0.0
+        self._registry_call: Any = None
+        self._registry_at = float("-inf")
         self._nodes: dict[str, NodeJoined] = {}
         self._reach = _Reach()
         self._nodes_at = float("-inf")
@@ -368,34 +388,58 @@ class RayCluster:
         self._specs = specs
         check_storage(root, specs, self._storage)
         self._disconnect = self._connect(sweep_id)
-        self._registry = self._find_registry()
-        if self._storage.kind == "ship":
-            self._dock = Dock(root, sweep_id, self._storage)
-            _probe_storage(self._dock.store, self._storage)
+        with _lost_connection_in_words():
+            self._registry = self._first_registry()
+            if self._storage.kind == "ship":
+                self._dock = Dock(root, sweep_id, self._storage)
+                _probe_storage(self._dock.store, self._storage)
 
     def adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
-        wanted = set(attempts)
+        with _lost_connection_in_words():
+            self._adopt(attempts)
+
+    def _adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
         for name in self._own_actors():
-            try:
+            with contextlib.suppress(ValueError):  # it died since it was listed
                 actor = ray.get_actor(name, namespace=self._namespace)
-                held, node = ray.get([actor.held.remote(), actor.node.remote()], timeout=_ADOPTION_LIMIT_S)
-            except (RayError, ValueError) as error:
-                # Dead, or silent: whatever it holds is in doubt like all that nobody owns up to.
-                log.info("The worker %s of an earlier orchestrator does not answer: %s", name, type(error).__name__)
+                self._strangers[actor.held.remote()] = actor
+        for key, attempt in sorted(attempts):
+            self._flights[key, attempt] = _Flight(key, attempt, None, None, None)
+        self._hear_strangers(_ADOPTION_LIMIT_S)
+        for flight in self._flights.values():
+            if flight.actor is None:
+                cause = "its worker was gone when the orchestrator came back"
+                self._put_in_doubt(flight, "worker_lost", cause, is_dead=True)
+
+    def _hear_strangers(self, timeout_s: float) -> None:
+        """Take over the actors of an earlier orchestrator that say what they hold, and end those that nobody needs."""
+        if not self._strangers:
+            return
+        answered, _ = ray.wait(list(self._strangers), num_returns=len(self._strangers), timeout=timeout_s)
+        for call in answered:
+            actor = self._strangers.pop(call)
+            try:
+                held, node = ray.get(call, timeout=_ANSWER_LIMIT_S)
+            except (ActorUnavailableError, GetTimeoutError):
+                self._strangers[actor.held.remote()] = actor
                 continue
-            if held is not None and held in wanted:
-                wanted.remove(held)
+            except RayError:
+                continue  # it is dead: what it held is in doubt like all that nobody owns up to
+            if held in self._flights and self._flights[held].actor is None:
                 self._take_up(_Flight(held[0], held[1], actor, node, None), actor.wait.remote(0.0, True))
             else:
                 ray.kill(actor, no_restart=True)
-        for key, attempt in sorted(wanted):
-            flight = _Flight(key, attempt, None, None, None)
-            self._flights[key, attempt] = flight
-            self._put_in_doubt(
-                flight, "worker_lost", "its worker was gone when the orchestrator came back", is_dead=True
-            )
+        if all(flight.actor is not None for flight in self._flights.values()):
+            # Whatever the silent ones hold, or will hold once they are placed, is nobody's any more.
+            for actor in self._strangers.values():
+                ray.kill(actor, no_restart=True)
+            self._strangers.clear()
 
     def execute(self, command: LaunchAttempt | StopAttempt) -> None:
+        with _lost_connection_in_words():
+            self._execute(command)
+
+    def _execute(self, command: LaunchAttempt | StopAttempt) -> None:
         name = (command.key, command.attempt)
         if isinstance(command, StopAttempt):
             if name in self._flights and self._flights[name].actor is not None:
@@ -434,11 +478,27 @@ class RayCluster:
     def _registry_name(self) -> str:
         return f"{self._sweep_id}.leases"
 
+    def _first_registry(self) -> Any:
+        """The registry, once the cluster has a head.
+
+        Raises:
+            ClusterError: it has none.
+        """
+        deadline = clock.monotonic() + _HEAD_LIMIT_S
+        while (registry := self._find_registry()) is None:
+            if clock.monotonic() > deadline:
+                raise ClusterError(f"The head of the cluster is not alive after {_HEAD_LIMIT_S:g} s; see `ray status`.")
+            clock.sleep(0.5)
+        return registry
+
     def _find_registry(self) -> Any:
-        head = next((node["NodeID"] for node in ray.nodes() if _is_head(node)), None)
+        """The registry, which is started where there is none; None while the cluster has no head."""
+        head = _head_node()
+        if head is None:
+            return None
         # Never anywhere else: with the node of the registry every trainer of the sweep would lose its lease. A soft
         # affinity goes elsewhere when the head is busy for a moment.
-        strategy = None if head is None else NodeAffinitySchedulingStrategy(node_id=head, soft=False)
+        strategy = NodeAffinitySchedulingStrategy(node_id=head, soft=False)
         return _REGISTRY.options(
             name=self._registry_name,
             namespace=self._namespace,
@@ -457,14 +517,26 @@ class RayCluster:
             if actor["namespace"] == self._namespace and actor["name"].startswith(prefix)
         ]
 
+    def _look_at_registry(self) -> None:
+        """Open another book where the registry went with its head: nobody may notice until the leases run out."""
+        moment = clock.monotonic()
+        if moment - self._registry_at < self._lease_s / _REGISTRY_LOOKS:
+            return
+        self._registry_at = moment
+        if self._registry_call is None:
+            self._registry_call = self._registry.is_there.remote()
+        elif ray.wait([self._registry_call], timeout=0)[0]:
+            call, self._registry_call = self._registry_call, None
+            try:
+                ray.get(call, timeout=1.0)
+            except (ActorDiedError, ActorUnschedulableError):
+                self._registry = self._find_registry() or self._registry
+            except RayError as error:
+                log.info("The registry of leases does not answer: %s", type(error).__name__)
+
     def poll(self, timeout_s: float) -> list[Event]:
-        try:
+        with _lost_connection_in_words():
             return self._poll(timeout_s)
-        except (RayError, ConnectionError, TimeoutError) as error:
-            raise ClusterError(
-                f"The connection to the Ray cluster is lost ({type(error).__name__}). Attempts that still run go on; "
-                f"the same command finds them again once the cluster answers (`ray status`)."
-            ) from None
 
     def _poll(self, timeout_s: float) -> list[Event]:
         if self._is_lost():  # looked at first: without its head, Ray waits for a minute and then ends this process
@@ -472,6 +544,8 @@ class RayCluster:
         self._beat()
         self._give_back_idle()
         self._look_at_nodes()
+        self._look_at_registry()
+        self._hear_strangers(0.0)
         self._look_at_doubts()
         self._ask_for_parcels()
         if not self._pending:
@@ -488,12 +562,12 @@ class RayCluster:
         log.warning("The head of the cluster has died; another one is started.")
         attempts = list(self._flights)
         self._pending += [NodeLeft(at=clock.now(), node=node) for node in self._nodes]
-        for known in (self._flights, self._calls, self._parcels, self._idle, self._nodes):
+        for known in (self._flights, self._calls, self._parcels, self._idle, self._nodes, self._strangers):
             known.clear()
-        self._reach, self._nodes_at = _Reach(), float("-inf")
+        self._reach, self._nodes_at, self._registry_call = _Reach(), float("-inf"), None
         ray.shutdown()
         self._disconnect = self._connect(self._sweep_id)
-        self._registry = self._find_registry()
+        self._registry = self._first_registry()
         self.adopt(attempts)
 
     def _listen(self, timeout_s: float) -> None:
@@ -501,7 +575,10 @@ class RayCluster:
         deadline = clock.monotonic() + timeout_s
         while not self._pending and (left_s := deadline - clock.monotonic()) > 0:
             calls = [*self._calls, *self._parcels]
+            began = clock.monotonic()
             ready, _ = ray.wait(calls, num_returns=1, timeout=left_s, fetch_local=True)
+            # Not more, should this process have been stopped meanwhile.
+            self._listened_s += min(left_s, clock.monotonic() - began)
             if ready:  # what else has come by now is taken along
                 ready, _ = ray.wait(calls, num_returns=len(calls), timeout=0, fetch_local=True)
             for call in ready:
@@ -511,7 +588,9 @@ class RayCluster:
                     self._hear(self._calls.pop(call), call)
             if not self._pending:
                 # A thousand actors say every few milliseconds that all is well: each look goes through all of them.
-                clock.sleep(min(_BREATH_S, max(0.0, deadline - clock.monotonic())))
+                breath_s = min(_BREATH_S, max(0.0, deadline - clock.monotonic()))
+                clock.sleep(breath_s)
+                self._listened_s += breath_s
 
     def reports(self) -> Mapping[RunKey, AttemptReport]:
         return {flight.key: flight.report for flight in self._flights.values() if flight.report is not None}
@@ -541,11 +620,14 @@ class RayCluster:
         except RayError as error:
             if isinstance(error, RayTaskError) and isinstance(error.cause, NoLeaseError):
                 # It started nothing, and says so: there is no doubt, and nothing to wait for.
-                self._give_up(flight, "worker_lost", "its worker got no lease from the head")
+                self._put_in_doubt(flight, "worker_lost", "its worker got no lease from the head", is_dead=True)
+                self._give_up(flight)
             elif not self._doubt_for(flight, error):
                 self._watch_on(flight)
             return
-        flight.report, flight.doubt, flight.heard_at = report, None, clock.monotonic()
+        if flight.report is None:
+            self._appeared_at[flight.node] = clock.monotonic()
+        flight.report, flight.doubt, flight.heard_at = report, None, self._listened_s
         if report.pid and not flight.is_started:
             flight.is_started = True
             self._pending.append(started_event(flight.key, flight.attempt, report, clock.now()))
@@ -608,6 +690,7 @@ class RayCluster:
                 ray.get(call, timeout=10.0)
             except (RayError, TimeoutError):  # its folder stays behind, until the node is cleared
                 self._idle[flight.place or ()].remove(flight.actor)
+                ray.kill(flight.actor, no_restart=True)  # it may live, and hold what others could use
             return
         was_lost, flight.is_anew = flight.is_anew, True
         try:
@@ -620,7 +703,7 @@ class RayCluster:
             if not was_lost:
                 log.warning("%s: the root does not take its logs: %s", flight.key, error)
             return
-        flight.is_anew, flight.heard_at = False, clock.monotonic()
+        flight.is_anew, flight.heard_at = False, self._listened_s
         if flight.doubt is not None and not flight.doubt.is_dead:
             flight.doubt = None
         if parcel.is_all and flight.report is not None and flight.report.verdict is not None:
@@ -646,23 +729,35 @@ class RayCluster:
         moment = clock.monotonic()
         for flight in self._flights.values():
             # A frozen worker, or a link that swallows everything, breaks no call for a long time.
-            is_silent = flight.report is not None and moment - flight.heard_at > self._silence_limit_s()
+            is_silent = flight.report is not None and self._listened_s - flight.heard_at > self._silence_limit_s()
             if is_silent and flight.doubt is None:
                 self._put_in_doubt(flight, "worker_lost", "its worker fell silent")
         doubtful = [flight for flight in self._flights.values() if flight.doubt is not None]
         if not doubtful or moment - self._doubts_at < _DOUBTS_EVERY_S:
             return
         self._doubts_at = moment
+        limit_s = self._lease_s + margin_s(self._lease_s)
+        calls = {}
         for flight in doubtful:
-            assert flight.doubt is not None
-            if flight.doubt.is_dead:
+            lease = _lease_of(flight.key, flight.attempt)
+            if self._is_mute(flight):
                 # Everybody takes its worker for dead; should it live, its trainer goes with the lease all the same.
-                self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
-            if self._is_over_by_guard(flight) or self._never_began(flight) or self._is_over_by_lease(flight):
-                self._give_up(flight, flight.doubt.outcome, flight.doubt.cause)
+                self._registry.revoke.remote(lease)
+            if self._is_over_by_guard(flight):
+                self._give_up(flight)
+            else:
+                calls[self._registry.revoke_if_over.remote(lease, limit_s, self._left_no_trace(flight))] = flight
+        # All are asked at once: where the registry does not answer, the others are heard no less.
+        answered, _ = ray.wait(list(calls), num_returns=len(calls), timeout=_ANSWER_LIMIT_S / 2) if calls else ([], [])
+        for call in answered:
+            with contextlib.suppress(RayError):
+                if ray.get(call, timeout=1.0):
+                    self._give_up(calls[call])
 
-    def _give_up(self, flight: _Flight, outcome: Outcome, cause: str) -> None:
-        """Report the end of an attempt that is certain to be over, or never to begin."""
+    def _give_up(self, flight: _Flight) -> None:
+        """Report the end of an attempt in doubt that is certain to be over, or never to begin."""
+        assert flight.doubt is not None, flight.key
+        outcome, cause = flight.doubt.outcome, flight.doubt.cause
         self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
         self._pending.append(
             AttemptEnded(at=clock.now(), key=flight.key, attempt=flight.attempt, outcome=outcome, cause=cause)
@@ -674,37 +769,23 @@ class RayCluster:
     def _silence_limit_s(self) -> float:
         return 3 * self._poll_every_s + self._lease_s / 2
 
+    def _is_mute(self, flight: _Flight) -> bool:
+        """Whether nobody will speak for an attempt in doubt any more."""
+        assert flight.doubt is not None
+        return flight.doubt.is_dead and (flight.actor is not None or not self._strangers)
+
     def _is_over_by_guard(self, flight: _Flight) -> bool:
         """Whether the guard has written how the trainer ended, for an actor that will not speak any more."""
-        assert flight.doubt is not None
-        return flight.doubt.is_dead and self._root.run_dir(flight.key).exit_status(flight.attempt).exists()
+        return self._is_mute(flight) and self._root.run_dir(flight.key).exit_status(flight.attempt).exists()
 
-    def _never_began(self, flight: _Flight) -> bool:
-        """Whether the orchestrator that was to launch it died first: no lease, no trace, and none to come."""
-        if flight.actor is not None:
+    def _left_no_trace(self, flight: _Flight) -> bool:
+        """Whether the orchestrator that was to launch it may have died first: no actor, no trace, and none to come."""
+        if flight.actor is not None or self._strangers:
             return False
         if self._dock is not None and self._dock.was_handed_over(flight.key, flight.attempt):
             return False
         lines = read_records(self._root.run_dir(flight.key).attempts)
-        if any(line.get("attempt") == flight.attempt for line in lines):
-            return False
-        try:
-            return not ray.get(self._registry.is_known.remote(_lease_of(flight.key, flight.attempt)), timeout=5.0)
-        except RayError:
-            return False
-
-    def _is_over_by_lease(self, flight: _Flight) -> bool:
-        """Whether the attempt's lease must have run out; then it is given up."""
-        limit_s = self._lease_s + margin_s(self._lease_s)
-        try:
-            call = self._registry.revoke_if_older.remote(_lease_of(flight.key, flight.attempt), limit_s)
-            return bool(ray.get(call, timeout=5.0))
-        except ActorDiedError:
-            # Its head died; the new book counts every lease from its own start.
-            self._registry = self._find_registry()
-            return False
-        except RayError:
-            return False
+        return all(line.get("attempt") != flight.attempt for line in lines)
 
     def _give_back_idle(self) -> None:
         """Actors that the commands since the last poll did not take: others may use what they hold."""
@@ -718,7 +799,8 @@ class RayCluster:
         moment = clock.monotonic()
         for flight in list(self._flights.values()):
             is_waiting = flight.report is None and flight.doubt is None and flight.actor is not None
-            if is_waiting and moment - flight.launched_at > _PLACEMENT_LIMIT_S:
+            since = max(flight.launched_at, self._appeared_at.get(flight.node, 0.0))
+            if is_waiting and moment - since > _PLACEMENT_LIMIT_S:
                 ray.kill(flight.actor, no_restart=True)
                 cause = f"the cluster did not place it within {_PLACEMENT_LIMIT_S:g} s"
                 self._put_in_doubt(flight, "worker_lost", cause, is_dead=True)
@@ -819,15 +901,20 @@ def _probe_storage(url: str, storage: StorageSettings) -> None:
 
 
 def host_orchestrator(words: Sequence[str], root: SweepRoot, *, namespace: str) -> None:
-    """Start an orchestrator in a detached actor on the head of the cluster that this process has joined."""
-    head = next((node["NodeID"] for node in ray.nodes() if _is_head(node)), None)
-    strategy = None if head is None else NodeAffinitySchedulingStrategy(node_id=head, soft=False)
+    """Start an orchestrator in a detached actor on the head of the cluster that this process has joined.
+
+    Raises:
+        ClusterError: its head is away.
+    """
+    head = _head_node()
+    if head is None:
+        raise ClusterError("The head of the cluster is not alive; see `ray status`.")
     _ORCHESTRATOR.options(
         name=f"orchestrator/{uuid.uuid4().hex}",
         namespace=namespace,
         lifetime="detached",
         num_cpus=0,
-        scheduling_strategy=strategy,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=head, soft=False),
     ).remote(list(words), root, str(ray.get_runtime_context().gcs_address))
 
 
@@ -906,8 +993,21 @@ def _draining_nodes() -> set[str]:
     return set(state.get_draining_nodes())
 
 
-def _is_head(node: Mapping[str, Any]) -> bool:
-    return bool(node["Alive"]) and "node:__internal_head__" in node["Resources"]
+def _head_node() -> str | None:
+    """The head of the cluster; None while it is away."""
+    heads = (node for node in ray.nodes() if node["Alive"] and "node:__internal_head__" in node["Resources"])
+    return next((str(node["NodeID"]) for node in heads), None)
+
+
+@contextlib.contextmanager
+def _lost_connection_in_words() -> Iterator[None]:
+    try:
+        yield
+    except (RayError, ConnectionError, TimeoutError) as error:
+        raise ClusterError(
+            f"The connection to the Ray cluster is lost ({type(error).__name__}). Attempts that still run go on; "
+            f"the same command finds them again once the cluster answers (`ray status`)."
+        ) from None
 
 
 def _place(command: LaunchAttempt) -> _Shape:

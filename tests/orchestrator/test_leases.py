@@ -179,14 +179,14 @@ def bench(head: LocalHead, tmp_path: Path) -> Iterator[Bench]:
     cluster.close()
 
 
-def worker_of(head: LocalHead) -> int:
-    """The process of the only attempt."""
+def worker_of(head: LocalHead, kind: bytes = b"AttemptActor") -> int:
+    """The process of the only attempt, or of another actor."""
     record = head._live_record()
     assert record is not None
     (pid,) = [
         pid
         for pid in descendants(int(record["pid"]))
-        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::AttemptActor")
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::" + kind)
     ]
     return pid
 
@@ -227,3 +227,18 @@ def test_a_frozen_worker_loses_its_trainer_before_it_is_called_lost(head: LocalH
     assert bench.starts(spec) == 2
     bench.stop(spec, attempt=2)
     assert bench.ended(spec, attempt=2).outcome == "cancelled"
+
+
+@pytest.mark.ray
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:.*accelerator visible devices env var.*:FutureWarning")
+def test_a_killed_registry_costs_nobody_its_lease(head: LocalHead, bench: Bench) -> None:
+    """The kernel may choose its process when memory runs out: every trainer of the sweep hangs on it."""
+    spec = bench.run(steps=80, step_s=0.1)
+    bench.launch(spec)
+    bench.started(spec)
+    os.kill(worker_of(head, b"LeaseRegistry"), signal.SIGKILL)
+
+    assert bench.ended(spec).outcome == "succeeded"
+    assert bench.starts(spec) == 1
