@@ -158,6 +158,8 @@ def curves(
             notes += told
     if outside:
         notes.append(left_out(outside, view.axis))
+    if with_lengths and with_tasks and not any(panel.lengths for panel in panels):
+        notes.append("There are no episode lengths: collect the logs with --metrics 'episode/length'.")
     return CurveSet(view=view, panels=tuple(panels), notes=tuple(notes))
 
 

@@ -13,6 +13,7 @@ from aggregation.dataset.explanation import Explanation, explain
 from aggregation.dataset.reference_runs import import_files
 from aggregation.dataset.score_files import export as write_score_files
 from orchestrator.clusters import reading_spread
+from orchestrator.command_line.opened_sources import warn_of_misspelt
 from orchestrator.command_line.progress_bar import ProgressBar
 from orchestrator.command_line.results import print_score_files, print_summary
 from orchestrator.consoles import console_for
@@ -23,6 +24,7 @@ from sweeps.layout import SweepRoot
 def aggregate(arguments: argparse.Namespace) -> int:
     """Collect the logs of a sweep root, or of folders that dreamsweep did not launch."""
     paths = [path.expanduser().resolve() for path in arguments.paths]
+    warn_of_misspelt(arguments.suite)
     with ProgressBar("reading", is_bytes=True) as progress:
         summary = collect(
             paths,

@@ -54,6 +54,35 @@ def test_pictures_of_logs_go_to_the_current_folder(
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["gym_a"]
 
 
+@pytest.mark.parametrize(
+    ("suite", "warnings"),
+    [
+        ("gymm", ["No file describes the suite 'gymm'. Did you mean 'gym'?"]),
+        ("gym", []),
+        ("ponds", []),
+    ],
+)
+@pytest.mark.parametrize("command", ["plot", "aggregate"])
+def test_a_misspelt_suite_of_logs_is_told(
+    command: str, suite: str, warnings: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user's own suite may have any name; one that is nearly known would quietly change the protocol."""
+    write_log(tmp_path / "logs")
+    words = {"plot": ["--format", "svg", "--out", str(tmp_path / "here"), "--log-suite"]}
+    words["aggregate"] = ["--store", str(tmp_path / "store"), "--suite"]
+
+    assert main([command, str(tmp_path / "logs"), *words[command], suite]) == 0
+    assert caplog.messages == warnings
+
+
+def test_lengths_that_nobody_logged_are_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what would bring them."""
+    write_log(tmp_path / "logs")
+
+    assert main(["plot", str(tmp_path / "logs"), "--length", "--format", "svg", "--out", str(tmp_path)]) == 0
+    assert "There are no episode lengths: collect the logs with --metrics" in capsys.readouterr().out
+
+
 def test_every_option_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Logs and a published file in one picture, over updates; the file has no ratio, and that is told."""
     published = tmp_path / "gym-published.json.gz"
