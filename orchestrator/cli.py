@@ -5,7 +5,9 @@ again), 4 a confirmed regression of `nightly`, or a worse side of `compare --che
 """
 
 import argparse
+import codecs
 import errno
+import io
 import logging
 import os
 import sys
@@ -44,6 +46,10 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that knows no ± gets a ?, and a folder's name that is no UTF-8 comes out as it went in.
+        speaks_utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if speaks_utf8 else "replace")
     parser = _build_parser()
     arguments, rest = parser.parse_known_args(argv)
     if not hasattr(arguments, "overrides"):

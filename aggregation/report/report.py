@@ -58,10 +58,11 @@ def write_report(
         early_warnings(sources) if _is_watched(sources) else [],
         made,
     )
-    text = page(dict(shown))
+    # A path need not be UTF-8; the page is.
+    content = page(dict(shown)).encode("utf-8", "replace")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text)
+        write_atomically(path, content)
     except OSError as error:
         raise LogError(
             f"{path} cannot be written: {error.strerror or error}. Expected a place for the report; name another one "
@@ -69,7 +70,7 @@ def write_report(
         ) from None
     return Report(
         path=str(path),
-        bytes=len(text.encode()),
+        bytes=len(content),
         runs=len(sources.runs),
         tasks=len(shown["tasks"]),
         labels=len(shown["labels"]),

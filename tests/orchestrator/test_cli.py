@@ -122,6 +122,17 @@ def test_nobody_who_reads_on_is_no_failure() -> None:
         assert (process.wait(timeout=60), process.stderr.read()) == (0, "")
 
 
+@pytest.mark.parametrize(("encoding", "sign"), [("ascii", b"?"), ("utf-8", "×".encode())])
+def test_any_terminal_gets_its_plan(encoding: str, sign: bytes) -> None:
+    """What it has no letter for is a question mark."""
+    command = [sys.executable, "-m", "orchestrator.cli", "plan", "task=gym_CartPole-v1"]
+    environ = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, env=environ, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"1 run (1 task " + sign + b" 1 label" in done.stdout
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """Without any command."""
     with pytest.raises(SystemExit, match="0"):

@@ -1,6 +1,7 @@
 """`dreamsweep report`, and the report with which a sweep ends."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,18 @@ def test_the_words_of_each_launch_are_kept_once(tmp_path: Path, capsys: pytest.C
     launches = root_facts(SweepRoot(tmp_path)).launches
     assert len(launches) == 2
     assert launches[1].endswith(" seed=0,1")
+
+
+def test_a_folder_whose_name_is_no_text_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Older file systems hold names in older encodings."""
+    logs = tmp_path / os.fsdecode(b"caf\xe9")
+    run = logs / "gym_CartPole-v1" / "m" / "0"
+    run.mkdir(parents=True)
+    (run / "scores.jsonl").write_text('{"step": 10, "episode/score": 1.0}\n')
+    code, _, err = said(capsys, "report", str(logs), "--log-suite", "gym", "--out", str(tmp_path / "report.html"))
+
+    assert (code, err) == (0, "")
+    assert "caf?" in json.dumps(shown(tmp_path / "report.html"))
 
 
 def test_failures_reach_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
