@@ -50,7 +50,7 @@ def attach(arguments: argparse.Namespace) -> int:
         while live_holder(root.lock) is not None:
             clock.sleep(_LOOK_EVERY_S)
         found = status_of(root)
-        _print(found, arguments)
+        _print(found, arguments, _early_warnings(root))
     rest = sum(count for name, count in found.counts.items() if name not in ("done", "failed", "idle", "cancelled"))
     return 2 if found.counts.get("failed") or found.held else 3 if rest else 0
 
@@ -99,7 +99,7 @@ def _early_warnings(root: SweepRoot) -> "list[EarlyWarning]":
         return []  # how the sweep stands is told from the root alone
 
 
-def _print(found: SweepStatus, arguments: argparse.Namespace, warnings: "Sequence[EarlyWarning]" = ()) -> None:
+def _print(found: SweepStatus, arguments: argparse.Namespace, warnings: "Sequence[EarlyWarning]") -> None:
     if arguments.json:
         told = [warning.to_json() for warning in warnings]
         json.dump({**found.to_json(), "early_warnings": told}, sys.stdout)

@@ -185,6 +185,9 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
         holder = live_holder(root.lock)
         if holder is not None and (is_driven or is_late):
             console.print(f"{holder} drives it. `dreamsweep attach {root.path}` shows it.", soft_wrap=True)
+            if arguments.json:
+                json.dump({"root": str(root.path), "orchestrator": str(holder)}, sys.stdout)
+                print()
             if process is not None:
                 process.returncode = 0  # it goes on without us; Popen shall not complain
             return 0

@@ -55,6 +55,17 @@ def test_a_detached_sweep_goes_on_by_itself(root: Path, capsys: pytest.CaptureFi
     assert [path.name for path in SweepRoot(root).score_files.iterdir()] == ["gym-dreamerv3.json.gz"]
 
 
+def test_who_drives_a_detached_sweep_is_told_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object on standard output; the words go to standard error."""
+    code, out, err = said(capsys, *run_words(root, "--detach", "--json", "steps=40", "flags.step_s=0.05"))
+    told = json.loads(out)
+
+    assert (code, told["root"]) == (0, str(root))
+    assert told["orchestrator"].startswith(f"process {holder(root)} on ")
+    assert err.splitlines()[-1].startswith(told["orchestrator"])
+    assert said(capsys, "attach", str(root))[0] == 0
+
+
 def test_a_second_orchestrator_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By the name of the first, which goes on undisturbed; with and without --detach."""
     assert main(run_words(root, "--detach", *LONG)) == 0

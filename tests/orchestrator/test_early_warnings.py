@@ -37,6 +37,7 @@ def test_status_tells_of_runs_below_their_reference(tmp_path: Path, capsys: pyte
     found = status(capsys, root)["early_warnings"]
     code, out, err = said(capsys, "status", str(root))
 
+    assert json.loads(said(capsys, "attach", str(root), "--json")[1])["early_warnings"] == found
     assert [each["run"] for each in found] == [f"gym/gym_CartPole-v1/dreamerv3_tr8/{seed}" for seed in (0, 1)]
     assert (code, err) == (0, "")
     assert "early warning gym/gym_CartPole-v1/dreamerv3_tr8/0 lies below dreamerv3:" in out

@@ -119,6 +119,17 @@ def test_an_experiment_gives_lists_and_sweep_syntax(tmp_path: Path) -> None:
     )
 
 
+def test_the_experiment_in_the_docs_composes(tmp_path: Path) -> None:
+    """Word by word, comments and all: Hydra reads its package from the first line alone."""
+    text = (Path(__file__).parents[2] / "docs/grids.md").read_text(encoding="utf-8")
+    (block,) = (part for part in text.split("```yaml\n") if "conf/experiment/mine.yaml" in part[:200])
+    mine = user_file(tmp_path, "experiment/mine", block.partition("```")[0])
+    config = compose_sweep(["experiment=mine"], mine)
+
+    assert axes(config)["method"] == ["dreamerv3", "size200m"]
+    assert config.zipped == (("task", "train_ratio"),)
+
+
 def test_the_sweeper_params_of_an_experiment_are_axes(tmp_path: Path) -> None:
     """Files written for Hydra's own multirun keep their meaning."""
     mine = user_file(
