@@ -39,7 +39,7 @@ class Plot:
 
 
 def plot(
-    paths: Path | Sequence[Path],
+    paths: Path | str | Sequence[Path | str],
     folder: Path | None = None,
     *,
     name: str = "curves",
@@ -70,7 +70,7 @@ def plot(
         LogError: there is nothing to open or to draw, or the folder cannot be written.
     """
     with open_sources(
-        [paths] if isinstance(paths, Path) else paths, suites=suites, tasks=tasks, labels=labels
+        [paths] if isinstance(paths, Path | str) else paths, suites=suites, tasks=tasks, labels=labels
     ) as sources:
         return plot_curves(
             sources,

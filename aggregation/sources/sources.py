@@ -231,7 +231,7 @@ class Sources:
 
 
 def open_sources(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     *,
     suites: Collection[str] | None = None,
     tasks: Collection[str] | None = None,
@@ -260,7 +260,7 @@ def open_sources(
         LogError: a path is missing, or holds neither a dataset nor logs nor score files.
         UnknownNameError: a suite, task or label that no run has.
     """
-    given = list(dict.fromkeys(path.expanduser().absolute() for path in paths))
+    given = list(dict.fromkeys(Path(path).expanduser().absolute() for path in paths))
     # Two paths may lead to one place, such as a root and a link to it.
     given = list({path.resolve(): path for path in reversed(given)}.values())[::-1]
     if not given:

@@ -217,7 +217,7 @@ def test_a_single_episode_can_be_plotted(tmp_path: Path) -> None:
     write_foreign(tmp_path / "logs", line(5))
     collect([tmp_path / "logs"], tmp_path / "store")
 
-    assert plot(tmp_path / "store").panels == 1
+    assert plot(str(tmp_path / "store")).panels == 1
 
 
 def test_store_without_an_episode_is_an_error(tmp_path: Path) -> None:

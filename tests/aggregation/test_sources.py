@@ -149,11 +149,11 @@ def test_labels_carry_their_source_only_where_two_sources_share_them(tmp_path: P
 
 
 def test_the_same_place_counts_once(tmp_path: Path) -> None:
-    """A root given twice, or by a link too, is one source."""
+    """A root given twice, as a text or by a link too, is one source."""
     write_launched(tmp_path / "root", log_text([(10, 1.0)]))
     (tmp_path / "link").symlink_to(tmp_path / "root")
 
-    with open_sources([tmp_path / "root", tmp_path / "link", tmp_path / "root"]) as sources:
+    with open_sources([tmp_path / "root", tmp_path / "link", str(tmp_path / "root")]) as sources:
         assert [source.name for source in sources.sources] == ["root"]
 
 
