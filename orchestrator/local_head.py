@@ -3,15 +3,17 @@
     <temporary folder>/dreamsweep-<user>/
         token                 Ray's authentication token of this user's local clusters, readable by nobody else
         <sweep id>/head.json  address, pid and start of the head, once it serves
+        <sweep id>/head.lock  held by the head for as long as it lives: there is one at a time
         <sweep id>/head.log   what it printed
         <sweep id>/gcs/       what Ray's control service knows, so that it may die and come back
 
 A head ends when the orchestrator tells it to, or by itself when for a while no attempt is alive and no orchestrator
-has shown itself.
+has shown itself, or when Ray's node has died under it.
 """
 
 import argparse
 import contextlib
+import fcntl
 import getpass
 import json
 import logging
@@ -25,6 +27,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from orchestrator import clock
 from orchestrator.lock import process_start
@@ -90,14 +93,10 @@ class LocalHead:
             clock.sleep(0.1)
 
     def _live_record(self) -> dict[str, str] | None:
-        for record in read_records(self._folder / "head.json"):
-            if process_start(int(record["pid"])) == record["started"]:
-                return record
-        return None
+        return _live_record(self._folder)
 
     def _start(self) -> str:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._folder / "head.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "orchestrator.local_head", str(self._folder), self._namespace]
         command += [f"--cpus={self._cpus}"] if self._cpus is not None else []
         command += [f"--gpus={self._gpus}"] if self._gpus is not None else []
@@ -111,7 +110,7 @@ class LocalHead:
             record = self._live_record()
             if record is not None:
                 return record["address"]
-            if process.poll() is not None:
+            if process.poll() not in (None, 0):  # with 0 where another one serves already
                 break
             clock.sleep(0.05)
         process.kill()
@@ -120,6 +119,13 @@ class LocalHead:
             f"Ray does not start on this machine: {lines[-1] if lines else 'it printed nothing'} (all of it in "
             f"{self._folder / 'head.log'}). cluster=process does without Ray."
         )
+
+
+def _live_record(folder: Path) -> dict[str, str] | None:
+    for record in read_records(folder / "head.json"):
+        if process_start(int(record["pid"])) == record["started"]:
+            return record
+    return None
 
 
 def _home() -> Path:
@@ -151,6 +157,9 @@ def main() -> None:
     parser.add_argument("--gpus", type=float)
     arguments = parser.parse_args()
     prepare_environ()
+    lock = (arguments.folder / "head.lock").open("w")
+    if not _is_alone(lock, arguments.folder):
+        return
     store = arguments.folder / "gcs"
     shutil.rmtree(store, ignore_errors=True)  # of an earlier head, whose nodes and actors went with it
     store.mkdir()
@@ -161,29 +170,50 @@ def main() -> None:
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     ending = threading.Event()
+    is_beyond_mending = threading.Event()
     # A thread of its own: whoever asks a dead control service something waits until it is back.
-    mender = threading.Thread(target=_mend, args=(ray_cluster.mend_head, ending), daemon=True)
+    mender = threading.Thread(target=_mend, args=(ray_cluster.mend_head, ending, is_beyond_mending), daemon=True)
     mender.start()
     record = {"address": address, "pid": os.getpid(), "started": process_start(os.getpid())}
     write_atomically(arguments.folder / "head.json", json.dumps(record) + "\n")
     # The orchestrator touches the folder; no clock is compared with the file system's.
     touched, idle_since = arguments.folder.stat().st_mtime_ns, clock.monotonic()
-    while not stopping and clock.monotonic() - idle_since < _IDLE_LIMIT_S:
+    while not stopping and not is_beyond_mending.is_set() and clock.monotonic() - idle_since < _IDLE_LIMIT_S:
         clock.sleep(1.0)
         now_touched = arguments.folder.stat().st_mtime_ns
-        if now_touched != touched or ray_cluster.count_attempts(arguments.namespace):
+        if now_touched != touched or ray_cluster.has_attempts(arguments.namespace):
             touched, idle_since = now_touched, clock.monotonic()
     ending.set()
-    mender.join(_STOP_LIMIT_S)
     (arguments.folder / "head.json").unlink(missing_ok=True)
 
 
-def _mend(mend_head: Callable[[], None], ending: threading.Event) -> None:
+def _is_alone(lock: TextIO, folder: Path) -> bool:
+    """Take the lock of the heads of one sweep; False where another one serves, or none of the others comes to an end.
+
+    An orchestrator may have been killed while its head was starting, or a head that ends may take a while to do so.
+    """
+    deadline = clock.monotonic() + _START_LIMIT_S
+    while clock.monotonic() < deadline:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if _live_record(folder) is not None:
+            return False
+        clock.sleep(0.1)
+    return False
+
+
+def _mend(mend_head: Callable[[], bool], ending: threading.Event, is_beyond_mending: threading.Event) -> None:
     while not ending.wait(_MEND_EVERY_S):
         try:
-            mend_head()
+            if not mend_head():
+                log.warning("Ray's node has died, and everything on it.")
+                is_beyond_mending.set()
+                break
         except Exception:  # whatever it was, the next try may go well, and without one the cluster is lost
             log.exception("Ray's control service could not be started; it is tried again.")
+    # What this thread has started ends with it, and Ray shuts down in order only with its control service.
+    threading.Event().wait()
 
 
 if __name__ == "__main__":

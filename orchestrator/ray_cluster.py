@@ -78,12 +78,16 @@ _PLACEMENT_LIMIT_S = 120.0
 _HEAD_LIMIT_S = 60.0
 #: A lease is renewed four times before it runs out; after a failure another try follows soon.
 _RENEWALS, _RENEWAL_TRIES = 4, 20
+#: An actor without work that nobody has asked anything for so long goes: its orchestrator may never come back.
+_UNASKED_LIMIT_S = 3600.0
 #: How often in the time of a lease the registry is looked at.
 _REGISTRY_LOOKS = 12
 #: Of a store of checkpoints: on how many nodes it is tried at a launch, and how long that may take.
 _MOST_PROBED = 4
 _PROBE_LIMIT_S = 90.0
 _TAKEN_AWAY = "its node was taken away"
+#: What the name of a registry ends with, after the sweep's id.
+_REGISTRY_NAME = ".leases"
 # Ray's own resources, as ray.nodes() lists them beside the custom ones.
 _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 
@@ -102,6 +106,7 @@ class AttemptActor:
         self._stopped: dict[tuple[RunKey, int], tuple[Outcome, str]] = {}
         #: The registry grants its attempt nothing any more: its guard ends the trainer when this process goes.
         self._is_given_up = False
+        self._asked_at = clock.monotonic()
         threading.Thread(target=self._keep_renewing, name="lease", daemon=True).start()
 
     def begin(
@@ -114,6 +119,7 @@ class AttemptActor:
         fresh_from: int,
     ) -> AttemptReport:
         """Start an attempt, once; returns as soon as there is something to tell."""
+        self._asked_at = clock.monotonic()
         if self._held != (spec.key, attempt):
             assert self._worker is None or self._worker.report().verdict is not None, self._held
             terms = Terms(self._first_lease_until(spec.key, attempt), preemption_command)
@@ -127,11 +133,13 @@ class AttemptActor:
 
     def held(self) -> tuple[tuple[RunKey, int] | None, str]:
         """Which attempt it has, running or ended, and on which node."""
+        self._asked_at = clock.monotonic()
         return self._held, str(ray.get_runtime_context().get_node_id())
 
     def wait(self, timeout_s: float, is_begun_known: bool) -> AttemptReport:
         """Return when the attempt has ended; bounded, so that no call of a dead orchestrator stays for ever."""
         assert self._worker is not None, "no attempt was begun"
+        self._asked_at = clock.monotonic()
         return self._worker.wait(timeout_s, is_begun_known=is_begun_known)
 
     def parcel(self, have: Mapping[str, int], is_anew: bool) -> Parcel:
@@ -166,6 +174,8 @@ class AttemptActor:
         while True:
             clock.sleep(pause_s)
             pause_s = self._lease_s / _RENEWALS
+            if self._is_forgotten():
+                os._exit(0)
             if self._worker is not None and self._held and self._worker.report().verdict is None:
                 until = self._renewed_until(*self._held)
                 if until is not None:
@@ -178,6 +188,11 @@ class AttemptActor:
                 else:
                     # The head may be back the moment after, and the lease not last until the next round.
                     pause_s = self._lease_s / _RENEWAL_TRIES
+
+    def _is_forgotten(self) -> bool:
+        """Whether it may give its room back: how its attempt ended can be read in the root by whoever comes."""
+        is_at_rest = self._worker is None or (self._worker.report().verdict is not None and not self._worker.is_apart)
+        return is_at_rest and clock.monotonic() - self._asked_at > _UNASKED_LIMIT_S
 
     def _renewed_until(self, key: RunKey, attempt: int) -> float | None:
         """Ask for another lease; the moment of `clock.boottime` at which it runs out, or None where there is none."""
@@ -476,7 +491,7 @@ class RayCluster:
 
     @property
     def _registry_name(self) -> str:
-        return f"{self._sweep_id}.leases"
+        return f"{self._sweep_id}{_REGISTRY_NAME}"
 
     def _first_registry(self) -> Any:
         """The registry, once the cluster has a head.
@@ -953,21 +968,34 @@ def serve_head(*, cpus: float | None, gpus: float | None) -> str:
     return str(ray.get_runtime_context().gcs_address)
 
 
-def mend_head() -> None:
+def mend_head() -> bool:
     """Start the control service of the cluster that `serve_head` started again, should it have died.
 
     It comes back at its old address. Where its store is on disk, it knows its nodes and actors, who waited for it.
+
+    Returns:
+        False if that is of no use: the raylet has died, and everything that ran on its node with it.
     """
     node = ray._private.worker._global_node
-    if all(name != "gcs_server" for name, _ in node.live_processes()):
+    alive = {name for name, _ in node.live_processes()}
+    if "raylet" not in alive:
+        return False
+    if "gcs_server" not in alive:
         log.warning("Ray's control service has died; it is started again.")
         node.kill_gcs_server(check_alive=False)
         node.start_gcs_server()
+    return True
 
 
-def count_attempts(namespace: str) -> int:
-    """How many attempts are alive on the cluster that this process is connected to."""
-    return sum(actor["namespace"] == namespace for actor in ray.util.list_named_actors(all_namespaces=True))
+def has_attempts(namespace: str) -> bool:
+    """Whether attempts are alive on the cluster that this process is connected to, as far as it tells."""
+    try:
+        named = ray.util.list_named_actors(all_namespaces=True)
+    except RayError as error:
+        log.warning("Ray does not tell its actors: %s", type(error).__name__)
+        return True
+    # The registry of leases stays behind where an orchestrator was killed, and needs nobody.
+    return any(actor["namespace"] == namespace and not actor["name"].endswith(_REGISTRY_NAME) for actor in named)
 
 
 def _verdict_of(error: RayError) -> tuple[Outcome, str]:

@@ -138,6 +138,11 @@ class AttemptWorker:
         if not self._thread.ident:
             self._thread.start()
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether what it writes has to be sent to a root that this machine does not see."""
+        return self._handover is not None
+
     def report(self) -> AttemptReport:
         """How the attempt stands now."""
         return self._report

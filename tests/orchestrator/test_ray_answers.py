@@ -164,7 +164,7 @@ def test_a_failed_renewal_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ray_cluster.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
     renewed: list[float] = []
     actor: Any = AttemptActor("test", "sweep.leases", 60.0)
-    actor._worker = SimpleNamespace(report=lambda: RUNNING, renew_lease=renewed.append)
+    actor._worker = SimpleNamespace(report=lambda: RUNNING, renew_lease=renewed.append, is_apart=False)
     actor._held = ("run", 1)
     began = fake.moment
 
@@ -236,6 +236,28 @@ def test_an_actor_that_could_not_clear_up_is_given_back(monkeypatch: pytest.Monk
     assert driver.ray.killed == [actor]
 
 
+@pytest.mark.parametrize(
+    ("report", "is_apart", "goes"),
+    [(None, False, True), (ENDED, False, True), (ENDED, True, False), (RUNNING, False, False)],
+)
+def test_an_actor_that_nobody_asks_goes(
+    monkeypatch: pytest.MonkeyPatch, report: AttemptReport | None, is_apart: bool, goes: bool
+) -> None:
+    """Its orchestrator never came back, and others wait for its GPU; logs that only it has it keeps."""
+    fake, _ = fake_ray_cluster(monkeypatch)
+    monkeypatch.setattr(ray_cluster.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    actor: Any = AttemptActor("test", "sweep.leases", 60.0)
+    actor._worker = None if report is None else SimpleNamespace(report=lambda: report, is_apart=is_apart)
+    fake.moment += 3000.0
+    monkeypatch.setattr(fake, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "n"), raising=False)
+    actor.held()
+    fake.moment += 3000.0
+    assert not actor._is_forgotten()
+    fake.moment += 1000.0
+
+    assert actor._is_forgotten() == goes
+
+
 # --- a cluster that does not answer
 
 
@@ -259,3 +281,23 @@ def test_a_lost_connection_is_told_in_words(driver: Driver, monkeypatch: pytest.
 
     with pytest.raises(ClusterError, match="The connection to the Ray cluster is lost"):
         actions[what]()
+
+
+def test_what_a_head_stays_for(driver: Driver) -> None:
+    """Attempts, and not the registry that a killed orchestrator left behind."""
+    driver.ray.named = {"sweep.leases": Actor()}
+    assert not ray_cluster.has_attempts("test")
+    driver.ray.named["sweep/1"] = Actor()
+    assert ray_cluster.has_attempts("test")
+    assert not ray_cluster.has_attempts("others")
+
+
+def test_a_head_stays_where_it_cannot_know(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its control service is away: everything else goes on, and needs it."""
+
+    def lost(**_: object) -> None:
+        raise RpcError("the control service is gone")
+
+    monkeypatch.setattr(driver.ray.util, "list_named_actors", lost)
+
+    assert ray_cluster.has_attempts("test")
