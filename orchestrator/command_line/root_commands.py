@@ -18,6 +18,7 @@ from orchestrator.requests import SELECTORS, Request, write_request
 from orchestrator.status import RunStatus, SweepStatus, check_is_root, replayed, status_of
 from sweeps.errors import ConfigError, DreamsweepError
 from sweeps.layout import SweepRoot
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     from aggregation.verdicts.lookout import EarlyWarning
@@ -69,9 +70,16 @@ def ask(arguments: argparse.Namespace) -> int:
     matching = [run for run in state.runs.values() if request.matches(run)]
     if not matching:
         raise ConfigError(f"No run of {root.path} matches {select}; `dreamsweep status {root.path} --all` lists them.")
+    done = sum(run.state == "done" for run in matching)
+    if done == len(matching) and not any(state.groups[run.group].held for run in matching):
+        print(
+            f"{counted(done, 'run')} of {root.path} done: nothing to {arguments.action}, since what is done stays so."
+        )
+        return 0
     write_request(root, request)
     holder = live_holder(root.lock)
-    what = f"{arguments.action} {len(matching):,} run{'' if len(matching) == 1 else 's'}"
+    what = f"{arguments.action} {counted(len(matching) - done, 'run')}"
+    what += f" ({done:,} done {'stays' if done == 1 else 'stay'} so)" if done else ""
     if holder is None:
         print(f"{what}: no orchestrator is there; the next `dreamsweep run` on this root does it first.")
     else:

@@ -207,6 +207,12 @@ def test_a_request_says_for_which_runs(root: Path, capsys: pytest.CaptureFixture
         f"dreamsweep: No run of {root} matches {{'task': 'gym_Cart*', 'method': 'size1m'}}; "
         f"`dreamsweep status {root} --all` lists them.\n",
     )
+    for words in (["retry", "--all", "--fresh"], ["cancel", "--run", "*/0"]):
+        assert said(capsys, *words, str(root)) == (
+            0,
+            f"1 run of {root} done: nothing to {words[0]}, since what is done stays so.\n",
+            "",
+        )
     assert not SweepRoot(root).requests.exists()
 
 
@@ -236,9 +242,10 @@ def test_a_running_run_is_cancelled_and_only_a_retry_brings_it_back(
     assert states(capsys, root) == {"0": "done", "1": "cancelled"}
     assert starts(root, 1) == [pid]
 
-    assert said(capsys, "retry", str(root), "--run", "*/1") == (
+    assert said(capsys, "retry", str(root), "--all") == (
         0,
-        "retry 1 run: no orchestrator is there; the next `dreamsweep run` on this root does it first.\n",
+        "retry 1 run (1 done stays so): no orchestrator is there; the next `dreamsweep run` on this root does it "
+        "first.\n",
         "",
     )
     assert states(capsys, root) == {"0": "done", "1": "cancelled"}
