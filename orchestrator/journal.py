@@ -7,7 +7,7 @@ the last line; it is cut off when the journal is opened for writing again, since
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -41,8 +41,14 @@ def read_journal(path: Path) -> Iterator[Event]:
 class Journal:
     """The journal, opened by its one writer."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, check: Callable[[], None] = lambda: None) -> None:
+        """Set up; nothing is opened yet.
+
+        Args:
+            check: called before anything is written; raises where another writer has taken over.
+        """
         self._path = path
+        self._check = check
         self._file: int | None = None
 
     def __enter__(self) -> Self:
@@ -65,6 +71,7 @@ class Journal:
         data = "".join(json.dumps(event_to_json(event)) + "\n" for event in events).encode()
         if not data:
             return
+        self._check()
         size = os.fstat(self._file).st_size
         view = memoryview(data)
         try:

@@ -92,17 +92,18 @@ class Launch:
 
         Raises:
             RootError: the root cannot be used as asked.
+            RootLockedError: another orchestrator has the root, or took it over while this one slept.
             ClusterError: the cluster cannot be had, or no node of it can ever hold a run.
         """
         make_writable(self._root)
-        with RootLock(self._root.lock):
+        with RootLock(self._root.lock) as lock:
             state = replayed(self._root)
             held_before = _distinct(run.resources for run in state.runs.values() if run.attempt)
             check_specs(self._root, self._specs, state)
             freeze_config(self._root, config_text)
             if words is not None:
                 record_launch(self._root, clock.now(), words)
-            with Journal(self._root.journal) as journal:
+            with Journal(self._root.journal, lock.check) as journal:
                 loop = Loop(state, journal, self._cluster)
                 at = clock.now()
                 opened = SweepOpened(

@@ -1,8 +1,8 @@
 """Holds a sweep root for one orchestrator: a lock file that names its holder and that a dead holder does not keep.
 
-The holder touches the file every few seconds. On the holder's own host its process is looked up; on another host
-the file is watched for a while, and a holder that does not touch it any more is dead. No clock is compared
-between hosts.
+The holder touches the file every few seconds. On the holder's own host its process is looked up; on another host, or in
+another container, the file is watched for a while, and a holder that does not touch it any more is dead. No clock is
+compared between hosts. A holder that was only asleep finds out before it writes anything more.
 """
 
 import contextlib
@@ -56,6 +56,23 @@ class RootLock:
         if self._holder() == self._record:  # else another orchestrator took this one for dead
             self._path.unlink(missing_ok=True)
 
+    def check(self) -> None:
+        """See that nobody took the holder for dead while its machine was asleep, or its file system away.
+
+        Raises:
+            RootLockedError: another orchestrator has the root now.
+        """
+        try:
+            holder = self._holder()
+        except OSError:
+            return  # nothing can be told, nor written
+        if holder is not None and holder["pid"] and holder != self._record:
+            raise RootLockedError(
+                f"Another orchestrator has taken {self._path.parent} over from this one, which gave no sign of life: "
+                f"process {holder['pid']} on {holder['host']}, since {holder['since']}. `dreamsweep attach "
+                f"{self._path.parent}` shows it."
+            )
+
     def holder(self) -> str | None:
         """Who holds the root, in words; None where nobody alive does."""
         record = self._holder()
@@ -68,6 +85,7 @@ class RootLock:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": process_start(os.getpid()),
+            "process_ids": _process_ids(),
             "since": clock.stamp(clock.now()),
         }
         own = self._path.with_name(f"{self._path.name}.{self._record['host']}.{self._record['pid']}")
@@ -97,7 +115,7 @@ class RootLock:
         return record if isinstance(record, dict) and record.keys() >= unknown.keys() else unknown
 
     def _is_alive(self, holder: dict[str, Any]) -> bool:
-        if holder["host"] == socket.gethostname():
+        if holder["host"] == socket.gethostname() and holder.get("process_ids", _process_ids()) == _process_ids():
             return bool(holder["started"]) and process_start(int(holder["pid"])) == str(holder["started"])
         before = self._touched()
         deadline = clock.monotonic() + self._watch_s
@@ -137,14 +155,25 @@ class RootLock:
     def _keep_touching(self) -> None:
         while not self._released.wait(_TOUCH_EVERY_S):
             try:
+                self.check()
                 os.utime(self._path)
             except OSError:
                 continue
+            except RootLockedError:
+                return  # an heir gives its own signs of life
 
 
 def live_holder(path: Path) -> str | None:
     """Who holds a root's lock, in words; None where nobody alive does."""
     return RootLock(path, watch_s=3.0 * _TOUCH_EVERY_S).holder()
+
+
+def _process_ids() -> str:
+    """Names the space in which this process has its id: a container has its own, perhaps under its host's name."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def process_start(pid: int) -> str:

@@ -19,7 +19,7 @@ from orchestrator.events import (
 from orchestrator.journal import Journal, read_journal
 from orchestrator.policy import Limits
 from sweeps.contracts import Resources, RunKey
-from sweeps.errors import JournalError
+from sweeps.errors import JournalError, RootLockedError
 
 KEY = RunKey(suite="gym", task="bsuite/cart-pole", label="dreamerv3_tr0.5", seed=3)
 EVENTS: list[Event] = [
@@ -124,6 +124,21 @@ def test_garbage_in_the_middle_is_refused_with_its_place(path: Path, garbage: by
         list(read_journal(path))
 
     assert "\n" not in str(refusal.value)
+
+
+def test_who_was_taken_for_dead_writes_nothing_more(path: Path) -> None:
+    """Another orchestrator may have gone on with the journal meanwhile."""
+
+    def check() -> None:
+        if path.stat().st_size:
+            raise RootLockedError("taken over")
+
+    with Journal(path, check) as journal:
+        journal.append(EVENTS[:1])
+        with pytest.raises(RootLockedError):
+            journal.append(EVENTS[1:])
+
+    assert list(read_journal(path)) == EVENTS[:1]
 
 
 def test_a_failed_append_leaves_a_torn_end_at_most(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,6 +189,39 @@ def test_a_holder_that_was_taken_for_dead_leaves_its_heir_alone(path: Path) -> N
     assert json.loads(path.read_text())["host"] == "heir"
 
 
+def test_a_holder_that_was_taken_for_dead_finds_out(path: Path) -> None:
+    """A laptop that wakes up in the morning must not drive what another orchestrator has driven since."""
+    with RootLock(path) as lock:
+        lock.check()
+        record(path, host="heir", pid=77)
+
+        with pytest.raises(
+            RootLockedError, match=r"taken .* over from this one.* process 77 on heir, since 2026-01-01"
+        ):
+            lock.check()
+
+
+def test_a_lock_that_cannot_be_read_is_not_lost(path: Path) -> None:
+    """A file system may be away for a moment, or somebody clear up by hand: nobody else has it."""
+    with RootLock(path) as lock:
+        path.unlink()
+        lock.check()
+        path.mkdir()
+        lock.check()
+        path.rmdir()
+
+
+def test_a_holder_in_another_container_is_watched(path: Path) -> None:
+    """It may have the name of this host, and its process ids mean nothing here."""
+    record(path, process_ids="pid:[1]", pid=77)
+    touch = threading.Timer(0.3, os.utime, [path, (1.0, 1.0)])
+    touch.start()
+
+    with pytest.raises(RootLockedError, match="process 77"), RootLock(path, watch_s=30):
+        pass
+    touch.join()
+
+
 @pytest.mark.parametrize("ending", ["releases", "dies"])
 def test_of_ten_that_race_one_holds_at_a_time(path: Path, start: Starter, ending: str) -> None:
     """Ten processes take turns, from a dead holder's lock on; each that gets in finds nobody else inside.
