@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.contracts import RunKey
+from sweeps.errors import GridError
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +148,13 @@ class SweepRoot:
         return RunDir(self.runs / str(key))
 
     def run_dirs(self) -> Iterator[tuple[RunKey, RunDir]]:
-        """Every run directory with a run.json, in the order of their keys."""
+        """Every run directory with a run.json, by name; a folder whose name is no run's, such as a copy, is none."""
         for spec in sorted(self.runs.glob("*/*/*/*/run.json")):
-            relative = spec.parent.relative_to(self.runs).as_posix()
-            yield RunKey.parse(relative), RunDir(spec.parent)
+            try:
+                key = RunKey.parse(spec.parent.relative_to(self.runs).as_posix())
+            except GridError:
+                continue
+            yield key, RunDir(spec.parent)
 
 
 @dataclass(frozen=True, slots=True)

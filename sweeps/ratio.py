@@ -63,11 +63,6 @@ def resumed_updates(schedule: Schedule, train_ratio: float, checkpoint_step: int
     return 0 if span < 0 or train_ratio <= 0 else 1 + floor(span * train_ratio / batch_steps(schedule))
 
 
-def replayed_steps(schedule: Schedule, train_ratio: float) -> int:
-    """Time steps that all updates together replay."""
-    return updates(schedule, train_ratio) * batch_steps(schedule)
-
-
 def updates_per_policy_step(schedule: Schedule, train_ratio: float) -> float:
     """Gradient updates per policy step, which some libraries call the replay ratio."""
     return train_ratio / batch_steps(schedule)

@@ -45,10 +45,6 @@ def expected(content: bytes) -> tuple[list[Any], list[Any]]:
     return rows, faults
 
 
-_ODD_NUMBERS = """
-0 00 007 -0 -0.0 0.0 1. .5 -.5 +1 1e5 1E5 5e-324 1e999 NaN -Infinity null true 1.2.3 1-2 -- - 0x1F 1_000
-0.1000000000000000055511151231257827 123456789012345678 1234567890123456789 271.97601318359375
-"""
 NUMBERS = st.one_of(
     st.integers(0, 2**64).map(str),
     st.floats(width=32).map(repr),
