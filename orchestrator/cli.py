@@ -178,8 +178,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     plot = commands.add_parser("plot", help="draw score curves, distributions or the replay-ratio study")
     plot.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, log folders, score files; any mix")
-    for name in ("suite", "task", "label"):
-        plot.add_argument(f"--{name}", action="append", metavar="NAME", help=f"only this {name}; may be given again")
+    _add_selectors(plot, "suite", "task", "label")
     plot.add_argument("--x", default="frames", help="frames, policy_steps, updates, gpu_hours or wall_hours")
     plot.add_argument("--centre", default="mean", help="mean, median or iqm over seeds")
     plot.add_argument("--band", default="std", help="std, sem, quantiles, range, bootstrap or none")
@@ -209,8 +208,7 @@ def _build_parser() -> argparse.ArgumentParser:
     table.add_argument("--window", metavar="FIRST:LAST", help="frames to average over, or a last share: 10%%")
     table.add_argument("--normaliser", metavar="NAME", help="the scores that stand for 0 and 1, or none")
     table.add_argument("--metric", action="append", metavar="NAME", help="mean, median, iqm, …; repeatable")
-    for selector in ("suite", "task", "label"):
-        table.add_argument(f"--{selector}", action="append", metavar="NAME", help=f"only this {selector}; repeatable")
+    _add_selectors(table, "suite", "task", "label")
     table.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
     table.add_argument("--format", choices=("text", "markdown", "latex", "csv", "json"), default="text")
     table.add_argument("--json", action="store_true", help="the same as --format json")
@@ -222,8 +220,7 @@ def _build_parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="write one HTML file: scores, curves, coverage, failures, origin")
     report.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, DreamerV3 log folders, score files")
-    for selector in ("suite", "task", "label"):
-        report.add_argument(f"--{selector}", action="append", metavar="NAME", help=f"only this {selector}; repeatable")
+    _add_selectors(report, "suite", "task", "label")
     report.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
     report.add_argument("--protocol", metavar="NAME", help="how scores become the table's numbers; each suite's own")
     report.add_argument("--config-dir", type=Path, help="your own config directory, whose suites count beside ours")
@@ -236,8 +233,7 @@ def _build_parser() -> argparse.ArgumentParser:
     compare.add_argument("b", type=Path, metavar="B", help="the same, to compare with; A again for two labels of one")
     compare.add_argument("--label-a", action="append", metavar="NAME", help="only this label of A; repeatable")
     compare.add_argument("--label-b", action="append", metavar="NAME", help="only this label of B; repeatable")
-    for selector in ("suite", "task"):
-        compare.add_argument(f"--{selector}", action="append", metavar="NAME", help=f"only this {selector}; repeatable")
+    _add_selectors(compare, "suite", "task")
     compare.add_argument("--protocol", metavar="NAME", help="how a curve becomes a number; the suite's own by default")
     compare.add_argument("--window", metavar="FIRST:LAST", help="frames to average over, or a last share: 10%%")
     compare.add_argument("--alpha", type=float, default=0.05, help="how often equals may be told apart: 0.05")
@@ -256,6 +252,12 @@ def _build_parser() -> argparse.ArgumentParser:
     install.add_argument("--into", type=Path, help="the folder; beside this Python by default")
     install.set_defaults(handler=_trainer_install)
     return parser
+
+
+def _add_selectors(command: argparse.ArgumentParser, *selectors: str) -> None:
+    for selector in selectors:
+        about = f"only this {selector} (wild cards allowed); repeatable"
+        command.add_argument(f"--{selector}", action="append", metavar="NAME", help=about)
 
 
 def _whole(text: str) -> int:

@@ -6,7 +6,6 @@ An axis (suite, task, method, train_ratio, seed) takes its values from, in this 
 seeds and further axes are expanded without Hydra.
 """
 
-import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from sweeps.cell_rules import CellRules, Rule
 from sweeps.contracts import Option, Scalar
 from sweeps.errors import ConfigError, GridError, UnknownNameError
 from sweeps.grid import Product
+from sweeps.selection import matching
 from sweeps.settings import SweepSettings, checked, flat_options
 
 AXES = ("suite", "task", "method", "train_ratio", "seed")
@@ -247,7 +247,7 @@ class _Composer:
         options = self._options(group)
         expanded: list[str] = []
         for name in names:
-            matches = fnmatch.filter(options, str(name)) if "*" in str(name) else []
+            matches = matching(str(name), options)
             if not matches:
                 self.check_name(group, name)
             expanded.extend(matches or [str(name)])

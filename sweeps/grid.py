@@ -3,7 +3,6 @@
 A grid is kept as blocks, the runs that differ only in their seed: a plan adds up a million cells without making them.
 """
 
-import fnmatch
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -25,6 +24,7 @@ from sweeps.contracts import (
 from sweeps.errors import GridError, UnknownNameError
 from sweeps.option_axes import Combination, combinations
 from sweeps.ratio_axis import SetRatio, set_ratio
+from sweeps.selection import matching
 from sweeps.settings import Suite, SweepSettings, flat_options
 
 
@@ -330,10 +330,8 @@ def _suite_tasks(suite: Suite, names: Sequence[Scalar]) -> list[tuple[str, int]]
     for place, name in enumerate(map(str, names)):
         if name == "all":
             selected.extend((task, place) for task in suite.tasks)
-        elif "*" in name:
-            selected.extend((task, place) for task in fnmatch.filter(suite.tasks, name))
-        elif name in suite.tasks:
-            selected.append((name, place))
+        else:
+            selected.extend((task, place) for task in matching(name, suite.tasks))
     return selected
 
 
@@ -341,8 +339,7 @@ def _check_tasks(one: Product) -> None:
     known = {task for base in one.bases for task in base.suite.tasks}
     where = "suite " + ", ".join(dict.fromkeys(base.suite.name for base in one.bases))
     for name in map(str, one.tasks):
-        matches = fnmatch.filter(known, name) if "*" in name else [name]
-        if name != "all" and (not matches or matches[0] not in known):
+        if name != "all" and not matching(name, known):
             raise UnknownNameError("task", name, known, where=where)
 
 

@@ -18,7 +18,8 @@ from aggregation.dataset.partition import partition_folder
 from aggregation.dataset.store import Generation, HeldGeneration, Store
 from aggregation.dataset.tables import read_table
 from sweeps.contracts import RunKey
-from sweeps.errors import LogError, UnknownNameError
+from sweeps.errors import LogError
+from sweeps.selection import selected
 
 _COLUMNS = ["run", "step", "score"]
 
@@ -105,11 +106,9 @@ def open_runs(
         raise LogError(f"{store} holds no dataset yet; run `dreamsweep aggregate` on it first.")
     rows = read_table(held.generation.runs_table).to_pylist()
     for kind, wanted in (("suite", suites), ("task", tasks), ("label", labels)):
-        allowed = {str(row[kind]) for row in rows}
-        for name in wanted or ():
-            if name not in allowed:
-                raise UnknownNameError(kind, name, allowed, where=str(store))
-        rows = [row for row in rows if not wanted or row[kind] in wanted]
+        if wanted:
+            chosen = selected(kind, wanted, {str(row[kind]) for row in rows}, where=str(store))
+            rows = [row for row in rows if row[kind] in chosen]
     rows.sort(key=lambda row: (row["label"], row["task"], row["suite"], row["seed"]))
     return Runs(held, rows)
 

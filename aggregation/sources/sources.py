@@ -27,8 +27,9 @@ from aggregation.sources.schedules import Schedules
 from aggregation.sources.source_names import source_names
 from aggregation.sources.store_finder import StoreFinder
 from sweeps.contracts import RunKey, Schedule
-from sweeps.errors import LogError, UnknownNameError
+from sweeps.errors import LogError
 from sweeps.layout import SweepRoot
+from sweeps.selection import selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,12 +382,9 @@ def label_order(run: RunInfo) -> tuple[str, float, str]:
 
 def _selected(runs: list[RunInfo], wanted: dict[str, Collection[str] | None]) -> list[RunInfo]:
     for kind, names in wanted.items():
-        allowed = {name for run in runs for name in _called(run, kind)}
-        for name in names or ():
-            if name not in allowed:
-                raise UnknownNameError(kind, name, allowed)
         if names:
-            runs = [run for run in runs if not _called(run, kind).isdisjoint(names)]
+            chosen = selected(kind, names, {name for run in runs for name in _called(run, kind)})
+            runs = [run for run in runs if not _called(run, kind).isdisjoint(chosen)]
     return runs
 
 

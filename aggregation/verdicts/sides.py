@@ -10,7 +10,8 @@ from aggregation.evaluation.evaluation import Evaluation
 from aggregation.sources.sources import RunInfo, Sources
 from aggregation.statistics import Interval, difference_intervals
 from aggregation.verdicts.comparison import TaskScores
-from sweeps.errors import ConfigError, UnknownNameError
+from sweeps.errors import ConfigError
+from sweeps.selection import selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,9 @@ def pairs(
         raise ConfigError(
             f"{a} and {b} share no suite: {_suites(sources, a)} on one side, {_suites(sources, b)} on the other."
         )
-    for path, wanted in ((a, a_labels), (b, b_labels)):
-        allowed = [name for suite in suites for name in _labels(sources, path, suite)]
-        for name in wanted or ():
-            if name not in allowed:
-                raise UnknownNameError("label", name, allowed, where=str(path))
+    a_chosen, b_chosen = _chosen(sources, a, suites, a_labels), _chosen(sources, b, suites, b_labels)
     for suite in suites:
-        firsts, seconds = _labels(sources, a, suite, a_labels), _labels(sources, b, suite, b_labels)
+        firsts, seconds = _labels(sources, a, suite, a_chosen), _labels(sources, b, suite, b_chosen)
         for name, shown in firsts.items():
             if seconds.get(name, shown) != shown:
                 found.append(Pair(suite, shown, seconds[name]))
@@ -112,12 +109,18 @@ def headline_differences(evaluation: Evaluation, pair: Pair, generator: np.rando
     }
 
 
+def _chosen(sources: Sources, path: Path, suites: Sequence[str], names: Collection[str] | None) -> set[str]:
+    """The labels of a side that `names` means; all of them where there are none."""
+    allowed = {label for suite in suites for label in _labels(sources, path, suite)}
+    return selected("label", names, allowed, where=str(path)) if names else allowed
+
+
 def _labels(sources: Sources, path: Path, suite: str, wanted: Collection[str] | None = None) -> dict[str, str]:
     """The labels of a side, each with the name under which it is shown."""
     return {
         run.key.label: run.label
         for run in _runs(sources, path)
-        if run.key.suite == suite and (not wanted or run.key.label in wanted)
+        if run.key.suite == suite and (wanted is None or run.key.label in wanted)
     }
 
 

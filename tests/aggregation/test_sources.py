@@ -119,6 +119,18 @@ def test_a_mistake_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(temporary.iterdir()) == []
 
 
+def test_wild_cards_choose_runs(tmp_path: Path) -> None:
+    """In labels as they are in a file, and as they are shown beside another file's."""
+    for name in ("one", "two"):
+        runs = [published(method=method) for method in ("theirs", "ours")]
+        write_score_file(tmp_path / name / "dmc_proprio-theirs.json.gz", runs)
+
+    with open_sources([tmp_path / "one", tmp_path / "two"], labels=["the*"], tasks=["dmc_*_walk"]) as sources:
+        assert [run.key.label for run in sources.runs] == ["theirs", "theirs"]
+    with open_sources([tmp_path / "one", tmp_path / "two"], labels=["*two*"]) as sources:
+        assert {run.source.path for run in sources.runs} == {tmp_path / "two"}
+
+
 def test_what_is_collected_can_be_kept(tmp_path: Path) -> None:
     """With a store, logs are collected into it, and a second opening reads only what is new."""
     write_foreign(tmp_path / "logs", log_text([(10, 1.0)]))
