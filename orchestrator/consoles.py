@@ -1,5 +1,6 @@
 """Consoles that suit where output goes."""
 
+import errno
 import os
 from typing import TextIO
 
@@ -12,7 +13,15 @@ _UNBOUNDED = 100_000
 
 
 class _PatientConsole(Console):
-    """Falls silent where its reader has gone (`| head -1`): what a command does matters more than its words."""
+    """Falls silent where nobody reads any more (`| head -1`, a closed terminal): what a command does matters more."""
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError as error:
+            if error.errno != errno.EIO:  # of a terminal that is gone
+                raise
+            self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

@@ -401,6 +401,26 @@ def test_an_interrupted_sweep_continues(root: Path, number: signal.Signals) -> N
         assert starts(root, seed) == 2
 
 
+def test_a_sweep_goes_on_when_its_terminal_closes(root: Path) -> None:
+    """It cannot show anything any more; nobody asked it to stop."""
+    terminal, own = os.openpty()
+    command = [sys.executable, "-m", "orchestrator.cli", *words("steps=40", "flags.step_s=0.05", root=root)]
+    process = subprocess.Popen(command, stdin=own, stdout=own, stderr=own, start_new_session=True)
+    try:
+        os.close(own)
+        wait_until(lambda: len(list(read_records(run_dir(root, 0).scores))) > 3, limit_s=60)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert process.returncode == 0
+    assert run_dir(root, 0).done.exists()
+    assert starts(root, 0) == 1
+
+
 def test_a_second_interrupt_does_not_wait(root: Path) -> None:
     """Who presses Ctrl-C twice is in a hurry; trainers go all the same."""
     process = started(*words("flags.mode=deaf", "trainer.grace_s=60", root=root))

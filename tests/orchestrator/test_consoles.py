@@ -48,3 +48,15 @@ def test_what_a_command_does_goes_on_when_its_reader_has_gone() -> None:
         console.print("two")
 
     assert console.quiet
+
+
+def test_what_a_command_does_goes_on_when_its_terminal_has_closed() -> None:
+    """Of a terminal, another error tells that."""
+    terminal, own = os.openpty()
+    os.close(terminal)
+    with open(own, "w", encoding="utf-8") as stream:
+        console = console_for(stream)
+        console.print("one")
+        console.print("two")
+
+    assert console.quiet
