@@ -7,9 +7,12 @@ suites      [name]
 tasks       [{name, suite}]                         suite by its place
 progress    {total, counts: [{state, count}], about}
 notes       [text]                                  what a reader must know first
-tables      [{suite, labels, about, caption, headline_about, marks: [{sign, text}],
-              headline: [{label, metrics: [{title, point, low, high, least, most, about, best, mark}]}],
-              rows: [{task, cells: [{mean, low, high, seeds, planned, best, mark} or null]}]}]
+tables      [{suite, labels, note, about, caption, marks: [{sign, text}],
+              headlines: [{about, titles, rows: [{label,
+                            metrics: [{point, low, high, least, most, about, best, mark}]}]}],
+              rows: [{task, cells: [{mean, low, high, seeds, planned, best, mark, note} or null]}]}]
+            `headlines` are the aggregates over all tasks, and over those that all labels share; a metric's title is the
+            one at its place in `titles`
 curves      {axes: [{name, title, note}], centres, bands, band,
              suites: [{name, note, aggregate: panel or null, panels: [panel]}]}
     panel   {title, unit, note, series}
@@ -17,11 +20,12 @@ curves      {axes: [{name, title, note}], centres, bands, band,
              over: {axis: the same statistics, for an axis on which the seeds meet at other points}}
              `count` are the values behind a point, one number where all points have as many; `runs` beside it in
              aggregates, where `count` are tasks
-ratio       the replay-ratio study (ratio_study.py), or null
+ratio       [the replay-ratio study of a method (ratio_study.py)]
 coverage    {states, causes, runs: [[task, label, seed, state, cause, episodes, last step, attempts]],
              reasons: [{state, cause, runs, where}]}
-failures    {is_known, warnings, held: [{group, why}], groups: [{runs, outcome, cause, example, log, lines}]}
-provenance  {facts: [{name, value}], texts: [{title, text}]}
+failures    {is_known, warnings, held: [{group, why}], groups: [{runs, outcome, cause, example, log, lines}],
+             early: [{text, causes}]}
+origin      {facts: [{name, value}], texts: [{title, text}]}
 commands    [{about, text}]
 """
 
@@ -192,9 +196,7 @@ def _origin(sources: Sources, known: Sequence[RootFacts]) -> dict[str, Any]:
             made_with.setdefault(name, []).extend(values)
     runs = sources.runs
     facts_shown = {
-        "sources": "; ".join(
-            f"{os.path.normpath(source.path)} ({source.kind.replace('_', ' ')})" for source in sources.sources
-        ),
+        "sources": "; ".join(map(_place, sources.sources)),
         **{name: "; ".join(dict.fromkeys(values)) for name, values in made_with.items()},
         "episodes": f"{sum(run.rows for run in runs):,}",
         "superseded after a resume": _some(sum(run.dropped for run in runs), "episode"),

@@ -5,9 +5,9 @@ happens by chance too. Suspicious cells are then run again with fresh seeds, and
 tonight's and the fresh runs together lie so low that chance does it in one night of a hundred, at most.
 
 Both look at sums over tonight's runs, and compare them with the sums of as many runs taken by lot from all nights of
-the same cell. Where nothing has changed, every choice of runs is equally likely to be tonight's: the promise on false
-alarms rests on that alone, not on the shape of the scores. It holds for the second stage by itself, and the first can
-only withhold alarms.
+the same cell. (A single cell is suspected by Student's t, which is quick and rough.) Where nothing has changed, every
+choice of runs is equally likely to be tonight's: the promise on false alarms rests on that alone, not on the shape of
+the scores. It holds for the second stage by itself, and the first can only withhold alarms.
 """
 
 import math

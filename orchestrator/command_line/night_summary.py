@@ -109,13 +109,14 @@ class NightSummary:
         }
 
     def _lowest(self) -> list[str]:
-        """The cells that lie lowest beside their history."""
+        """The cells that lie lowest beside their history, as a change from the score that stands for nothing."""
         changes = []
         for cell in self.cells:
             runs = [*cell.tonight.tolist(), *cell.fresh.tolist()]
             if runs and len(cell.history):
                 now, then = sum(runs) / len(runs), float(cell.history.mean())
-                changes.append(((now - then) / abs(then) if then else 0.0, cell.name, then, now))
+                level = abs(then - cell.low)
+                changes.append(((now - then) / level if level else 0.0, cell.name, then, now))
         return [
             f"{name}: {then:,.4g} before, {now:,.4g} tonight ({change:+.0%})"
             for change, name, then, now in sorted(changes)[:_MOST_CELLS]

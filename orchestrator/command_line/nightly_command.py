@@ -194,7 +194,7 @@ class _Nightly:
             judgement=judgement,
             rule=self._rule(),
             compared=tuple(compared),
-            cells=cells_of(history, compared, rows),
+            cells=cells_of(history, compared, rows, self._lows()),
             done=outcome.done,
             failed=Counter(run.cause for run in outcome.failed),
             held=tuple(outcome.held.values()),

@@ -10,6 +10,7 @@ import pytest
 from log_builders import log_text, write_foreign
 from report_pages import RATIOS, payload_of, score_of, write_logs
 
+from aggregation.report import payload as report_payload
 from aggregation.report.facts import RootFacts, RunFact
 from aggregation.report.line_styles import line_styles
 from aggregation.report.page import json_text, page
@@ -35,6 +36,19 @@ def test_numbers_keep_the_digits_that_a_picture_shows() -> None:
         json.dumps(rounded(values))
         == "[0, 1, 123500, -0.0001235, 1.235e-07, 100000, null, null, " + str(int(1e300)) + ", 0.3]"
     )
+
+
+def test_the_shape_that_is_told_is_the_shape_that_is_there(grid: dict[str, Any]) -> None:
+    """The docstring of payload.py names every part of the page, and of a table every entry."""
+    assert report_payload.__doc__ is not None
+    shape = report_payload.__doc__.partition("\n\n")[2]
+    parts = [name for line in re.findall(r"^([a-z][\w, ]*?)(?:  |$)", shape, re.MULTILINE) for name in line.split(", ")]
+    told = shape[shape.index("tables ") : shape.index("curves ")]
+
+    assert set(grid) == set(parts)
+    (table,) = grid["tables"]
+    for entry in (table, table["rows"][0]["cells"][0], table["headlines"][0]):
+        assert [name for name in entry if not re.search(rf"\b{name}\b", told)] == []
 
 
 def test_json_cannot_end_its_element() -> None:

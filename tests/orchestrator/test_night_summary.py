@@ -54,6 +54,11 @@ def test_a_regression_is_told_with_what_fell_and_what_to_do() -> None:
     ]
 
 
+def test_a_cell_changes_from_the_score_that_stands_for_nothing() -> None:
+    """As the change of all cells does: from 100 to 60 is half of the way to a random player's 20."""
+    assert told(cells=(replace(CELL, low=20.0),))[3] == "dmc/walk/m: 100 before, 60 tonight (-50%)"
+
+
 def test_a_fine_night_is_short() -> None:
     """A grid that can see nothing says that too."""
     fine = replace(REGRESSION, verdict="fine", cells=(), smallest=None, change=0.01, p=0.6)
