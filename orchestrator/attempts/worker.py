@@ -336,7 +336,7 @@ class AttemptWorker:
             if self._stop is None and notice.is_given():
                 self._stop = ("preempted", "the machine is about to be taken away")
             if self._stop is None:
-                self._stop = watch.alarm(clock.now(), process.cpu_seconds)
+                self._stop = watch.alarm(clock.monotonic(), process.cpu_seconds)
             if self._stop and not is_told:
                 process.stop(grace_s)
                 is_told = True
@@ -388,7 +388,9 @@ class _Watch:
 
     def __init__(self, trainer: Trainer, run_dir: RunDir, started_at: float, log_bytes: Mapping[str, int]) -> None:
         self._trainer = trainer
-        self._started_at = started_at
+        #: A moment of `clock.monotonic`, as the others here: nobody is silent because the machine slept or its clock
+        #: was set.
+        self._started_at = clock.monotonic()
         self._output_path = run_dir.stdout
         self._output_start = log_bytes.get(run_dir.stdout.name, 0)
         log = trainer.score_log
@@ -396,12 +398,12 @@ class _Watch:
         self._metrics = LogTail(run_dir.metrics, log_bytes.get(run_dir.metrics.name, 0))
         self._output = LogTail(run_dir.stdout, self._output_start)
         self._progress = Progress(at=started_at)
-        self._alive_at = started_at
+        self._alive_at = self._started_at
         #: The longest silence that was followed by a sign of life.
         self._longest_silence_s = 0.0
         #: CPU time and moment from which a silent trainer is watched; negative while it is not.
         self._cpu_seconds = -1.0
-        self._idle_from = started_at
+        self._idle_from = self._started_at
         self._has_logged = False
         self.has_started = False
         self.has_diverged = False
@@ -413,7 +415,7 @@ class _Watch:
 
     def progress(self) -> Progress:
         """Read what is new in all the logs, and tell how far the run is."""
-        moment = clock.now()
+        moment = clock.monotonic()
         scores, metrics, output = self._scores.read(), self._metrics.read(), self._output.read()
         if scores or metrics or output:
             self._longest_silence_s = max(self._longest_silence_s, moment - self._alive_at)
@@ -425,7 +427,7 @@ class _Watch:
         for line in reversed(scores.splitlines()):
             point = point_of(line, log.step_key, log.score_key)
             if point is not None:
-                self._progress = Progress(point[0], point[1], moment)
+                self._progress = Progress(point[0], point[1], clock.now())
                 break
         return self._progress
 
@@ -433,6 +435,7 @@ class _Watch:
         """Why the attempt must be ended now, if it must.
 
         Args:
+            moment: of `clock.monotonic`.
             cpu_seconds: what the trainer's processes have used so far; asked only when they are silent.
         """
         settings = self._trainer.settings

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from fakes.fake_runs import fake_run, is_alive, processes_with, wait_until
 
+from orchestrator import clock
 from orchestrator.attempts.worker import AttemptReport, AttemptWorker, trainer_environ
 from orchestrator.outcomes import Verdict
 from sweeps.contracts import Attempt, Resources, RunSpec
@@ -231,6 +233,16 @@ def test_a_silent_trainer_is_stalled(start: Start) -> None:
 def test_a_trainer_that_logs_is_not_stalled(start: Start) -> None:
     """Each new line counts as a sign of life."""
     report = ended(start(fake_run(steps=8, step_s=0.4, heartbeat_s=2.5)))
+
+    assert report.verdict == Verdict("succeeded")
+
+
+def test_a_clock_that_is_set_stalls_nobody(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is when a machine wakes up: the trainer slept as well."""
+    now = clock.now()
+    moments = itertools.count(now, 5000.0)
+    monkeypatch.setattr(clock, "now", lambda: next(moments))
+    report = ended(start(fake_run(steps=5, step_s=0.2, heartbeat_s=3600.0)))
 
     assert report.verdict == Verdict("succeeded")
 
