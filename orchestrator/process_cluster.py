@@ -9,10 +9,11 @@ from orchestrator import clock
 from orchestrator.attempts.checkpoint_store import probe
 from orchestrator.attempts.dock import Dock, check_storage
 from orchestrator.attempts.outbox import check_local
-from orchestrator.attempts.worker import AttemptReport, AttemptWorker, Terms
+from orchestrator.attempts.worker import ORPHAN_GRACE_S, AttemptReport, AttemptWorker, Terms
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
 from sweeps.contracts import RunKey, RunSpec
+from sweeps.files import read_records
 from sweeps.layout import SweepRoot
 from sweeps.settings import StorageSettings
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 _NODE = "this machine"
 _LOOK_EVERY_S = 0.05
 _CLOSE_LIMIT_S = 3.0
+#: After so long the guard of an attempt has ended it, should it have written nothing.
+_GUARD_LIMIT_S = ORPHAN_GRACE_S + 3.0
 
 
 class ProcessCluster:
@@ -46,7 +49,9 @@ class ProcessCluster:
         self._workers: dict[tuple[RunKey, int], AttemptWorker] = {}
         self._started: set[tuple[RunKey, int]] = set()
         self._begun: set[tuple[RunKey, int]] = set()
+        #: Attempts of an earlier orchestrator that their guards are about to end, if they have not done so.
         self._lost: list[tuple[RunKey, int]] = []
+        self._adopted_at = 0.0
         self._is_announced = False
 
     def open(self, root: SweepRoot, sweep_id: str, specs: Mapping[RunKey, RunSpec]) -> None:
@@ -59,8 +64,8 @@ class ProcessCluster:
             check_local(self._storage)
 
     def adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
-        # The guard of each has ended it when the orchestrator that owned it went.
         self._lost.extend(attempts)
+        self._adopted_at = clock.monotonic()
 
     def execute(self, command: LaunchAttempt | StopAttempt) -> None:
         name = (command.key, command.attempt)
@@ -96,10 +101,10 @@ class ProcessCluster:
             events.append(
                 NodeJoined(at=at, node=_NODE, cpus=self._cpus, gpus=self._gpus, memory_bytes=2**60, host=_host())
             )
-        for key, attempt in self._lost:
+        for key, attempt in [name for name in self._lost if self._is_gone(*name)]:
+            self._lost.remove((key, attempt))
             cause = "the orchestrator that ran it is gone"
             events.append(AttemptEnded(at=at, key=key, attempt=attempt, outcome="worker_lost", cause=cause))
-        self._lost.clear()
         for name, worker in list(self._workers.items()):
             report = worker.report()
             if report.pid and name not in self._started:
@@ -113,6 +118,15 @@ class ProcessCluster:
                 del self._workers[name]
                 events.append(ended_event(*name, report, at))
         return events
+
+    def _is_gone(self, key: RunKey, attempt: int) -> bool:
+        """Whether the guard of an attempt has ended it, or must have, or there was none."""
+        run_dir = self._root.run_dir(key)
+        if run_dir.exit_status(attempt).exists() or clock.monotonic() - self._adopted_at > _GUARD_LIMIT_S:
+            return True
+        if self._dock is not None:
+            return not self._dock.was_handed_over(key, attempt)
+        return all(line.get("attempt") != attempt for line in read_records(run_dir.attempts))
 
     def _has_arrived(self, name: tuple[RunKey, int], worker: AttemptWorker, report: AttemptReport, dock: Dock) -> bool:
         """Take in what an attempt has to send, now and then; whether all of one that is over is in."""

@@ -41,6 +41,8 @@ from sweeps.errors import DreamsweepError, StorageError
 from sweeps.files import write_atomically
 from sweeps.layout import RunDir
 
+#: What a trainer without a lease gets to end itself when its orchestrator has gone, in seconds at most.
+ORPHAN_GRACE_S = 2.0
 _TICK_S = 1.0
 #: Until it trains: others may wait for that.
 _FIRST_TICKS_S = 0.2
@@ -292,7 +294,7 @@ class AttemptWorker:
             header=_header(self._attempt, started_at, launch.argv, repairs),
             exit_path=self._dir.exit_status(self._attempt),
             # Where a lease bounds it, another attempt waits for its end: a node that goes down is no reason for haste.
-            orphan_grace_s=min(trainer.settings.grace_s, 2.0 if leased_until is None else float("inf")),
+            orphan_grace_s=min(trainer.settings.grace_s, ORPHAN_GRACE_S if leased_until is None else float("inf")),
             leased_until=leased_until,
         )
         self._process = process

@@ -12,6 +12,7 @@ from fakes.fake_runs import fake_run, processes_with, wait_until
 
 from orchestrator.cluster import Cluster
 from orchestrator.commands import LaunchAttempt
+from orchestrator.events import AttemptEnded, Event
 from orchestrator.process_cluster import ProcessCluster
 from sweeps.layout import SweepRoot
 
@@ -68,4 +69,12 @@ def test_attempts_end_with_a_killed_orchestrator(tmp_path: Path) -> None:
         assert [driver.stdout.readline(), driver.stdout.readline()] == ["NodeJoined\n", "AttemptStarted\n"]
         driver.send_signal(signal.SIGKILL)
 
-    wait_until(lambda: not processes_with(str(tmp_path)))
+    cluster = ProcessCluster(cpus=1.0)
+    spec = fake_run("deaf")
+    cluster.open(SweepRoot(tmp_path), "s", {spec.key: spec})
+    cluster.adopt([(spec.key, 1)])
+    events: list[Event] = []
+    wait_until(lambda: events.extend(cluster.poll(0.1)) or any(isinstance(event, AttemptEnded) for event in events))
+
+    assert processes_with(str(tmp_path)) == []  # the next attempt may begin
+    cluster.close()
