@@ -102,7 +102,7 @@ def _build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         metavar, words = ("LOGDIR|KEY=VALUE", "log folders, and ") if name == "adopt" else ("KEY=VALUE", "")
         command.add_argument("overrides", nargs="*", metavar=metavar, help=f"{words}Hydra overrides; axes take a,b")
-        command.add_argument("--config-dir", type=Path, help="your own config directory, searched beside ours")
+        command.add_argument("--config-dir", type=_path, help="your own config directory, searched beside ours")
         if name == "adopt":
             command.add_argument("--unfinished", action="store_true", help="also those that `run` is to continue")
         else:
@@ -124,7 +124,7 @@ def _build_parser() -> argparse.ArgumentParser:
         ("attach", "watch a sweep that another process drives"),
     ):
         command = commands.add_parser(name, help=about)
-        command.add_argument("root", type=Path, help="the sweep root")
+        command.add_argument("root", type=_path, help="the sweep root")
         command.add_argument("--all", action="store_true", help="list every run")
         command.add_argument("--json", action="store_true", help="print one JSON object")
         command.set_defaults(handler=_status if name == "status" else _attach)
@@ -136,7 +136,7 @@ def _build_parser() -> argparse.ArgumentParser:
         ("retry", "try failed or cancelled runs again, and release groups that are held back"),
     ):
         command = commands.add_parser(name, help=about)
-        command.add_argument("root", type=Path, help="the sweep root")
+        command.add_argument("root", type=_path, help="the sweep root")
         for selector in ("run", "suite", "task", "method", "label", "group"):
             command.add_argument(f"--{selector}", metavar="NAME", help=f"runs of this {selector}; wild cards allowed")
         command.add_argument("--all", action="store_true", help="every run")
@@ -147,8 +147,8 @@ def _build_parser() -> argparse.ArgumentParser:
         command.set_defaults(handler=_ask, action=name)
 
     aggregate = commands.add_parser("aggregate", help="collect scores.jsonl files into the Parquet dataset")
-    aggregate.add_argument("paths", nargs="+", type=Path, help="a sweep root, or DreamerV3 log folders")
-    aggregate.add_argument("--store", type=Path, help="where the dataset goes; the root itself by default")
+    aggregate.add_argument("paths", nargs="+", type=_path, help="a sweep root, or DreamerV3 log folders")
+    aggregate.add_argument("--store", type=_path, help="where the dataset goes; the root itself by default")
     aggregate.add_argument("--suite", help="the suite of log folders that dreamsweep did not launch")
     aggregate.add_argument(
         "--metrics", metavar="REGEX", help="take these keys of metrics.jsonl too, '' for none any more"
@@ -159,25 +159,25 @@ def _build_parser() -> argparse.ArgumentParser:
     aggregate.set_defaults(handler=_aggregate)
 
     imports = commands.add_parser("import", help="put published score files into the dataset, as runs to compare with")
-    imports.add_argument("files", nargs="+", type=Path, metavar="FILE", help="{suite}-{label}.json.gz")
-    imports.add_argument("--store", type=Path, required=True, help="a sweep root, or the --store of aggregate")
+    imports.add_argument("files", nargs="+", type=_path, metavar="FILE", help="{suite}-{label}.json.gz")
+    imports.add_argument("--store", type=_path, required=True, help="a sweep root, or the --store of aggregate")
     imports.add_argument("--label", help="the label of all these runs; the method that each names by default")
     imports.add_argument("--json", action="store_true", help="print one JSON object")
     imports.set_defaults(handler=_import)
 
     export = commands.add_parser("export", help="write {suite}-{label}.json.gz score files from the dataset")
-    export.add_argument("store", type=Path, help="a sweep root, or the --store of aggregate")
+    export.add_argument("store", type=_path, help="a sweep root, or the --store of aggregate")
     bins = export.add_mutually_exclusive_group()
     bins.add_argument("--bins", type=_whole, help="average into this many bins")
     bins.add_argument("--binsize", type=_whole, help="average into bins of this many environment frames")
     export.add_argument("--budget", type=_whole, help="leave out what lies beyond this many environment frames")
     export.add_argument("--fill", choices=("null", "last"), default="null", help="what stands in an empty bin")
-    export.add_argument("--out", type=Path, help="the folder to write to; score_files/ beside the dataset by default")
+    export.add_argument("--out", type=_path, help="the folder to write to; score_files/ beside the dataset by default")
     export.add_argument("--json", action="store_true", help="print one JSON object")
     export.set_defaults(handler=_export)
 
     plot = commands.add_parser("plot", help="draw score curves, distributions or the replay-ratio study")
-    plot.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, log folders, score files; any mix")
+    plot.add_argument("paths", nargs="+", type=_path, help="sweep roots, stores, log folders, score files; any mix")
     _add_selectors(plot, "suite", "task", "label")
     plot.add_argument("--x", default="frames", help="frames, policy_steps, updates, gpu_hours or wall_hours")
     plot.add_argument("--centre", default="mean", help="mean, median or iqm over seeds")
@@ -194,16 +194,16 @@ def _build_parser() -> argparse.ArgumentParser:
     kind = plot.add_mutually_exclusive_group()
     kind.add_argument("--fan", action="store_true", help="quantiles of all episodes over time, in place of curves")
     kind.add_argument("--study", action="store_true", help="the replay-ratio study, in place of curves")
-    plot.add_argument("--out", type=Path, help="the folder to write to; plots/ beside the dataset by default")
+    plot.add_argument("--out", type=_path, help="the folder to write to; plots/ beside the dataset by default")
     plot.add_argument("--name", help="of the files, without suffix")
     plot.add_argument("--format", default="png,svg", help="png, svg, pdf, or several: png,svg")
     plot.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
-    plot.add_argument("--config-dir", type=Path, help="your own config directory, beside ours")
+    plot.add_argument("--config-dir", type=_path, help="your own config directory, beside ours")
     plot.add_argument("--json", action="store_true", help="print one JSON object")
     plot.set_defaults(handler=_plot)
 
     table = commands.add_parser("table", help="task × label by a protocol: means, intervals, coverage and headlines")
-    table.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, DreamerV3 log folders, score files")
+    table.add_argument("paths", nargs="+", type=_path, help="sweep roots, stores, DreamerV3 log folders, score files")
     table.add_argument("--protocol", metavar="NAME", help="how a curve becomes a number; the suite's own by default")
     table.add_argument("--window", metavar="FIRST:LAST", help="frames to average over, or a last share: 10%%")
     table.add_argument("--normaliser", metavar="NAME", help="the scores that stand for 0 and 1, or none")
@@ -212,36 +212,38 @@ def _build_parser() -> argparse.ArgumentParser:
     table.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
     table.add_argument("--format", choices=("text", "markdown", "latex", "csv", "json"), default="text")
     table.add_argument("--json", action="store_true", help="the same as --format json")
-    table.add_argument("--out", type=Path, help="the file to write; standard output by default")
-    table.add_argument("--plot", type=Path, metavar="FILE", help="draw the table too, as .png, .svg or .pdf")
-    table.add_argument("--store", type=Path, help="keep what is collected from logs and score files here")
-    table.add_argument("--config-dir", type=Path, help="your own config directory, with suite/, protocol/, normaliser/")
+    table.add_argument("--out", type=_path, help="the file to write; standard output by default")
+    table.add_argument("--plot", type=_path, metavar="FILE", help="draw the table too, as .png, .svg or .pdf")
+    table.add_argument("--store", type=_path, help="keep what is collected from logs and score files here")
+    table.add_argument(
+        "--config-dir", type=_path, help="your own config directory, with suite/, protocol/, normaliser/"
+    )
     table.set_defaults(handler=_table)
 
     report = commands.add_parser("report", help="write one HTML file: scores, curves, coverage, failures, origin")
-    report.add_argument("paths", nargs="+", type=Path, help="sweep roots, stores, DreamerV3 log folders, score files")
+    report.add_argument("paths", nargs="+", type=_path, help="sweep roots, stores, DreamerV3 log folders, score files")
     _add_selectors(report, "suite", "task", "label")
     report.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
     report.add_argument("--protocol", metavar="NAME", help="how scores become the table's numbers; each suite's own")
-    report.add_argument("--config-dir", type=Path, help="your own config directory, whose suites count beside ours")
-    report.add_argument("--out", type=Path, help="the file to write; report/index.html in the root by default")
+    report.add_argument("--config-dir", type=_path, help="your own config directory, whose suites count beside ours")
+    report.add_argument("--out", type=_path, help="the file to write; report/index.html in the root by default")
     report.add_argument("--json", action="store_true", help="print one JSON object")
     report.set_defaults(handler=_report)
 
     compare = commands.add_parser("compare", help="whether A is better than B, and what could have been seen")
-    compare.add_argument("a", type=Path, metavar="A", help="a sweep root, store, log folder or score file")
-    compare.add_argument("b", type=Path, metavar="B", help="the same, to compare with; A again for two labels of one")
+    compare.add_argument("a", type=_path, metavar="A", help="a sweep root, store, log folder or score file")
+    compare.add_argument("b", type=_path, metavar="B", help="the same, to compare with; A again for two labels of one")
     compare.add_argument("--label-a", action="append", metavar="NAME", help="only this label of A; repeatable")
     compare.add_argument("--label-b", action="append", metavar="NAME", help="only this label of B; repeatable")
     _add_selectors(compare, "suite", "task")
     compare.add_argument("--protocol", metavar="NAME", help="how a curve becomes a number; the suite's own by default")
     compare.add_argument("--window", metavar="FIRST:LAST", help="frames to average over, or a last share: 10%%")
     compare.add_argument("--alpha", type=float, default=0.05, help="how often equals may be told apart: 0.05")
-    compare.add_argument("--plot", type=Path, metavar="FILE", help="draw the differences too, as .png, .svg or .pdf")
+    compare.add_argument("--plot", type=_path, metavar="FILE", help="draw the differences too, as .png, .svg or .pdf")
     compare.add_argument("--check", action="store_true", help="exit with 4 where A is worse")
     compare.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
     compare.add_argument(
-        "--config-dir", type=Path, help="your own config directory, with suite/, protocol/, normaliser/"
+        "--config-dir", type=_path, help="your own config directory, with suite/, protocol/, normaliser/"
     )
     compare.add_argument("--json", action="store_true", help="print one JSON object")
     compare.set_defaults(handler=_compare)
@@ -249,7 +251,7 @@ def _build_parser() -> argparse.ArgumentParser:
     trainer = commands.add_parser("trainer", help="the embedded trainer")
     actions = trainer.add_subparsers(metavar="ACTION", required=True)
     install = actions.add_parser("install", help="install the official algorithm from the package registry")
-    install.add_argument("--into", type=Path, help="the folder; beside this Python by default")
+    install.add_argument("--into", type=_path, help="the folder; beside this Python by default")
     install.set_defaults(handler=_trainer_install)
     return parser
 
@@ -258,6 +260,11 @@ def _add_selectors(command: argparse.ArgumentParser, *selectors: str) -> None:
     for selector in selectors:
         about = f"only this {selector} (wild cards allowed); repeatable"
         command.add_argument(f"--{selector}", action="append", metavar="NAME", help=about)
+
+
+def _path(text: str) -> Path:
+    """A path. No shell expands the tilde of `--out=~/…`."""
+    return Path(text).expanduser()
 
 
 def _whole(text: str) -> int:

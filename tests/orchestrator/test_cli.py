@@ -224,6 +224,15 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     sentence(err, pattern)
 
 
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also behind a `=`, where shells leave the tilde alone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "conf" / "suite").mkdir(parents=True)
+    (tmp_path / "conf" / "suite" / "ponds.yaml").write_text("name: ponds\ntasks: [ponds_a]\nsteps: 10\n")
+
+    assert main(["plan", "--config-dir=~/conf", "suite=ponds", "trainer=command", "trainer.command=true"]) == 0
+
+
 @pytest.mark.parametrize("count", ["0", "1.5", "inf", "nan", "many"])
 def test_a_count_that_is_none_is_refused(count: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Of bins, points and frames."""
