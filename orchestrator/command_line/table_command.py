@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -28,7 +29,7 @@ from sweeps.settings import Aggregate, Protocol
 log = logging.getLogger(__name__)
 
 _BEST = "▸"
-_METRICS: tuple[Aggregate, ...] = ("mean", "median", "iqm", "optimality_gap", "capped_mean")
+_METRICS: tuple[Aggregate, ...] = get_args(Aggregate)
 
 
 def table(arguments: argparse.Namespace) -> int:
