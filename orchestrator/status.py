@@ -1,6 +1,7 @@
 """How a sweep stands, told from its root alone: the journal, the lock and the logs. No cluster is asked."""
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -66,7 +67,12 @@ class SweepStatus:
     gpu_hours: float
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """The form that `--json` prints: a score that JSON has no number for is null."""
+        told = asdict(self)
+        for run in told["runs"]:
+            if run["score"] is not None and not math.isfinite(run["score"]):
+                run["score"] = None
+        return told
 
 
 def replayed(root: SweepRoot) -> SweepState:

@@ -110,7 +110,7 @@ def _early_warnings(root: SweepRoot) -> "list[EarlyWarning]":
 def _print(found: SweepStatus, arguments: argparse.Namespace, warnings: "Sequence[EarlyWarning]") -> None:
     if arguments.json:
         told = [warning.to_json() for warning in warnings]
-        json.dump({**found.to_json(), "early_warnings": told}, sys.stdout)
+        json.dump({**found.to_json(), "early_warnings": told}, sys.stdout, allow_nan=False)
         print()
         return
     console = console_for(sys.stdout)

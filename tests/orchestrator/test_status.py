@@ -165,6 +165,20 @@ def test_progress_comes_from_the_log_of_the_run(sweep: Sweep) -> None:
     ]
 
 
+def test_a_score_that_is_no_number_is_null_in_json(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON knows no NaN; people see it."""
+    sweep.opened()
+    sweep.planned(0)
+    sweep.joined()
+    sweep.began(0)
+    sweep.spec(0)
+    sweep.root.run_dir(key(0)).scores.write_text('{"frames": 100, "return": NaN}\n')
+
+    (run,) = status(capsys, sweep.root.path)["runs"]
+    assert (run["step"], run["score"]) == (100, None)
+    assert " nan " in said(capsys, "status", str(sweep.root.path))[1]
+
+
 def test_failures_of_one_cause_stand_together(sweep: Sweep) -> None:
     """The most frequent first, each with one example and the end of its log."""
     sweep.opened(Limits(canary=False, hold_after=None, retries={}))
