@@ -79,6 +79,22 @@ def test_imports_go_one_way(package: str, forbidden: set[str]) -> None:
     assert {path: found for path, found in backwards.items() if found} == {}
 
 
+def test_the_rooms_of_aggregation_import_one_way() -> None:
+    """From logs to what is drawn of them; the modules beside the rooms import none of them."""
+    rooms = ["logs", "dataset", "sources", "evaluation", "curves", "ratio_study", "verdicts", "pictures", "report"]
+    top = CHECKOUT / "aggregation"
+    assert sorted(path.parent.name for path in top.glob("*/__init__.py")) == sorted(rooms)
+    later = {"aggregation": rooms} | {room: rooms[place + 1 :] for place, room in enumerate(rooms)}
+    backwards = [
+        f"{name(path)} imports {module}"
+        for path in sources("aggregation")
+        for module in sorted(imported(path))
+        if module.startswith(tuple(f"aggregation.{room}" for room in later[path.parent.name]))
+    ]
+
+    assert backwards == []
+
+
 def test_no_package_imports_its_tests_or_benchmarks() -> None:
     """What is installed does not need what is not."""
     assert importers("tests") == importers("benchmarks") == importers("fakes") == []
