@@ -20,6 +20,7 @@ from orchestrator.command_line.composed_sweep import Sweep, composed
 from orchestrator.command_line.failures import failure_json, print_failures
 from orchestrator.command_line.plan_table import plan_summary, print_warnings
 from orchestrator.consoles import console_for
+from orchestrator.interpreter import interpreter
 from orchestrator.launch import Launch, LaunchResult
 from orchestrator.lock import live_holder
 from orchestrator.policy import Limits
@@ -171,7 +172,7 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
     else:
         with root.orchestrator_log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.cli", *words],
+                [*interpreter(), "-m", "orchestrator.cli", *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -66,6 +66,21 @@ def test_who_drives_a_detached_sweep_is_told_as_json(root: Path, capsys: pytest.
     assert said(capsys, "attach", str(root))[0] == 0
 
 
+def test_files_of_the_user_are_not_taken_for_modules(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script named as a module of Python's is what people have in the folder where they stand."""
+    checkout = str(Path(__file__).parents[2])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [checkout, os.environ.get("PYTHONPATH")])))
+    monkeypatch.chdir(tmp_path)
+    for name in ("statistics", "fnmatch", "sweeps"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken for a module')\n")
+
+    code, out, err = said(capsys, *run_words(root, "--detach"))
+    assert (code, err) == (0, ""), out
+    assert said(capsys, "attach", str(root))[0] == 0
+
+
 def test_a_second_orchestrator_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By the name of the first, which goes on undisturbed; with and without --detach."""
     assert main(run_words(root, "--detach", *LONG)) == 0
