@@ -60,7 +60,7 @@ def nightly(arguments: argparse.Namespace) -> int:
         return 0
     root = NightlyRoot(Path(sweep.config.first.root).expanduser().resolve())
     if arguments.accept:
-        return _accept(root)
+        return _accept(root, is_json=arguments.json)
     make_writable(SweepRoot(root.path))
     with RootLock(root.lock):
         return _Nightly(root, sweep, arguments).run()
@@ -239,7 +239,7 @@ class _Nightly:
     def _tell_unchanged(self, record: dict[str, Any]) -> int:
         """Nothing is run: the verdict stands."""
         verdict = _verdict_now(self._root, record)
-        stands = "" if verdict == "fine" else f" It stands as {verdict}."
+        stands = {"fine": "", "too little history": " It was not judged."}.get(verdict, f" It stands as {verdict}.")
         text = (
             f"night {record['night']}, revision {record['revision']}: unchanged, nothing to run.{stands}\n"
             f"--again runs it once more as another night."
@@ -277,7 +277,7 @@ class _Nightly:
         write_atomically(self._folder.path / "night.json", json.dumps(record, allow_nan=False))
 
 
-def _accept(root: NightlyRoot) -> int:
+def _accept(root: NightlyRoot, *, is_json: bool) -> int:
     """Take the level of the latest nights as the new one."""
     history = read_history(root.history)
     if not history:
@@ -287,7 +287,12 @@ def _accept(root: NightlyRoot) -> int:
         changed, nights = accepted(history)
         write_history(root.history, changed)
     named = ", ".join(map(str, nights))
-    print(f"night {named}: accepted as the new level. Later nights are compared with nights from {nights[0]} on.")
+    text = f"night {named}: accepted as the new level. Later nights are compared with nights from {nights[0]} on."
+    if is_json:
+        json.dump({"accepted": nights, "baseline": nights[0], "summary": text}, sys.stdout)
+        print()
+    else:
+        print(text)
     return 0
 
 

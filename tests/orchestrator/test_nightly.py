@@ -68,6 +68,7 @@ def test_a_regression_is_confirmed_with_fresh_seeds_and_stands_until_accepted(
     root = tmp_path / "nightly"
     code, first = night(capsys, root, "r1")
     assert (code, first["verdict"], first["done"]) == (0, "too little history", 6)
+    assert "unchanged, nothing to run. It was not judged.\n" in said(capsys, *words(root, "r1"))[1]
     with_history(root, 8)
 
     code, healthy = night(capsys, root, "r9", level=103)
@@ -86,8 +87,10 @@ def test_a_regression_is_confirmed_with_fresh_seeds_and_stands_until_accepted(
     code, out, _ = said(capsys, *words(root, "r10", level=75))
     assert (code, "unchanged, nothing to run" in out, "stands as regression" in out) == (4, True, True)
 
-    code, out, _ = said(capsys, *words(root, "r10", "--accept", level=75))
-    assert (code, "night 10: accepted" in out) == (0, True)
+    code, out, _ = said(capsys, *words(root, "r10", "--accept", "--json", level=75))
+    told = json.loads(out)
+    assert (code, told["accepted"], told["baseline"]) == (0, [10], 10)
+    assert told["summary"].startswith("night 10: accepted as the new level.")
     assert said(capsys, *words(root, "r10", level=75))[0] == 0
 
 
