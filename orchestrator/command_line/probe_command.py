@@ -18,7 +18,10 @@ from sweeps.probe import probe_runs
 
 def probe(arguments: argparse.Namespace) -> int:
     """Run one short run of every suite and method, then say what the sweep will cost."""
-    sweep = composed(arguments, is_for_launch=True)
+    sweep = composed(arguments, is_for_launch=not arguments.cfg)
+    if arguments.cfg:
+        print(sweep.config.text, end="")
+        return 0
     settings = sweep.config.first
     root = SweepRoot(probe_root(Path(settings.root).expanduser().resolve()))
     console = console_for(sys.stderr if arguments.json else sys.stdout)

@@ -140,9 +140,14 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("dreamsweep ")
 
 
-def test_cfg_prints_what_is_composed(capsys: pytest.CaptureFixture[str]) -> None:
-    """As YAML that can be read back, axes as they were asked for."""
-    assert main(["plan", "seed=0,1", "steps=1e3", "--cfg"]) == 0
+@pytest.mark.parametrize("command", ["plan", "run", "probe", "nightly"])
+def test_cfg_prints_what_is_composed(
+    command: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As YAML that can be read back, axes as they were asked for; nothing is run."""
+    trainer = ["trainer=command", "trainer.command=/bin/true", f"root={root}"]
+    assert main([command, "seed=0,1", "steps=1e3", "--cfg", *trainer]) == 0
+    assert list(tmp_path.iterdir()) == []
 
     text = capsys.readouterr().out
     assert "\nsteps: 1000" in text
