@@ -310,6 +310,13 @@ RULES: tuple[Rule, ...] = (
     ),
     # --- files
     rule(
+        # The guard's own words.
+        r"^cannot start '[^\n]*?(?P<program>[^/'\n]+)' in '[^\n]*': "
+        r"(?P<reason>No such file or directory|Permission denied|Exec format error)$",
+        "misconfigured",
+        "The program {program!r} cannot be started: {reason}",
+    ),
+    rule(
         r"can't open file [^\n]*dreamerv3/main\.py[^\n]*\[Errno 2\]",
         "misconfigured",
         "The trainer's main.py is not there: check trainer.repo.",

@@ -383,6 +383,13 @@ ENDINGS: list[tuple[str, str, bool, Outcome, str]] = [
         "trainer.repo",
     ),
     (
+        "no such interpreter",
+        "cannot start '/home/me/.venv/bin/python' in '/root/runs/gym/task/label/0': No such file or directory\n",
+        False,
+        "misconfigured",
+        "The program 'python' cannot be started: No such file or directory.",
+    ),
+    (
         "no such program",
         "python: can't open file '/root/runs/gym/task/label/0/train.py': [Errno 2] No such file or directory\n",
         False,
