@@ -94,8 +94,9 @@ def _prepare(settings: ClusterSettings) -> None:
     if settings.backend == "local":
         prepare_environ()
     elif settings.auth == "token" and os.environ.get("RAY_AUTH_MODE") != "token":
+        mode = os.environ.get("RAY_AUTH_MODE") or "not set"
         raise ClusterError(
-            f"RAY_AUTH_MODE is {os.environ.get('RAY_AUTH_MODE')!r}; expected 'token', with RAY_AUTH_TOKEN_PATH naming "
-            f"the cluster's token. Without one, everybody who reaches its ports can run programs there. Set both on "
-            f"the head, on every node and here; or join an open cluster on purpose with cluster.auth=open."
+            f"RAY_AUTH_MODE is {mode}; expected token, with RAY_AUTH_TOKEN_PATH naming the cluster's token. Without "
+            f"one, everybody who reaches its ports can run programs there. Set both on the head, on every node and "
+            f"here; or join an open cluster on purpose with cluster.auth=open."
         )

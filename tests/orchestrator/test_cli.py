@@ -284,6 +284,17 @@ def test_a_trainer_that_is_not_installed_is_refused(
     sentence(capsys.readouterr().err, r"not installed in .* Run: dreamsweep trainer install")
 
 
+@pytest.mark.parametrize("mode", ["", "disabled"])
+def test_a_cluster_without_a_token_is_refused(
+    mode: str, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever reaches its ports could run programs there."""
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+
+    assert main(words("cluster=ray", root=root)) == 1
+    sentence(capsys.readouterr().err, rf"RAY_AUTH_MODE is {mode or 'not set'}; expected token, .* cluster\.auth=open\.")
+
+
 def test_a_run_that_fits_on_no_node_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ray would let it wait for ever without a word."""
     assert main(words("resources.gpus=1", root=root)) == 1
