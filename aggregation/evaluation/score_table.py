@@ -72,6 +72,13 @@ def score_table(evaluation: Evaluation) -> ScoreTable:
     )
 
 
+def best_labels(headlines: Iterable[Headline]) -> frozenset[str]:
+    """Of one metric the best label, and those that the intervals do not tell from it; the least is best of a gap."""
+    by_label = {headline.label: headline for headline in headlines}
+    is_gap = any(headline.metric == "optimality_gap" for headline in by_label.values())
+    return best_of({label: each.value for label, each in by_label.items()}, -1.0 if is_gap else 1.0)
+
+
 def _has_aggregates(evaluation: Evaluation) -> bool:
     """Whether an aggregate tells what the rows of the tasks do not: of one task it is that task's score again."""
     return len(evaluation.headlines) > 0 and (len(evaluation.tasks) > 1 or bool(evaluation.scale.unit))
@@ -104,7 +111,7 @@ def _aggregate_rows(evaluation: Evaluation, headlines: Iterable[Headline], kind:
     rows = []
     for metric, by_label in by_metric.items():
         scale = evaluation.scale
-        best = _best(metric, by_label)
+        best = best_labels(by_label.values())
         decimals = 1 if scale.unit else _decimals([scale.shown(each.value.point, metric) for each in by_label.values()])
         first, second = [], []
         for label in evaluation.labels:
@@ -147,12 +154,6 @@ def _aggregate_rows(evaluation: Evaluation, headlines: Iterable[Headline], kind:
 def _most_seeds(evaluation: Evaluation, headline: Headline) -> int:
     """Seeds with data of the task that has most: where it is one, nothing tells how far seeds differ."""
     return max(evaluation.cells[task, headline.label].with_data for task in headline.tasks)
-
-
-def _best(metric: str, by_label: dict[str, Headline]) -> frozenset[str]:
-    """The best label, and those that the intervals do not tell from it; of an optimality gap less is better."""
-    sign = -1.0 if metric == "optimality_gap" else 1.0
-    return best_of({label: each.value for label, each in by_label.items()}, sign)
 
 
 def _title(evaluation: Evaluation) -> str:

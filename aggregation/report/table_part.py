@@ -1,14 +1,13 @@
 """The tables of a report: task × label by each suite's protocol, and the headline over its tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from aggregation.evaluation.cells import Cell, Missing
 from aggregation.evaluation.evaluation import Evaluation, Headline, evaluate
+from aggregation.evaluation.score_table import best_labels
 from aggregation.report.rounding import rounded_number
 from aggregation.sources.sources import Sources
 from sweeps.errors import ConfigError, LogError
@@ -23,7 +22,6 @@ _TITLES = {
     "optimality_gap": "optimality gap",
     "capped_mean": "capped mean",
 }
-_LOWER_IS_BETTER = {"optimality_gap"}
 _INCOMPLETE, _FEWER_TASKS = "†", "‡"
 _LISTED_CELLS = 8
 _LISTED_SEEDS = 6
@@ -110,7 +108,7 @@ def table_part(judgement: Judgement, labels: Mapping[str, int]) -> dict[str, Any
         "about": _about(found),
         "caption": (
             f"Mean episode score with Student's {_percent(found.confidence)} interval over seeds, and the seeds with "
-            f"data of those planned. Bold: the best of the row, and what lies within its interval."
+            f"data of those planned. Bold: the best of the row, and what the intervals do not tell from it."
         ),
         "headlines": headlines,
         "rows": rows,
@@ -177,12 +175,7 @@ def _headline(
 ) -> dict[str, Any]:
     by_place = {(headline.label, headline.metric): headline for headline in headlines}
     metrics = list(dict.fromkeys(headline.metric for headline in headlines))
-    best = {
-        metric: (min if metric in _LOWER_IS_BETTER else max)(
-            (headline.value.point for headline in headlines if headline.metric == metric), default=np.nan
-        )
-        for metric in metrics
-    }
+    best = {metric: best_labels(each for each in headlines if each.metric == metric) for metric in metrics}
     rows = [
         {
             "label": labels[label],
@@ -194,7 +187,7 @@ def _headline(
     return {"about": about, "titles": [_TITLES.get(metric, metric) + unit for metric in metrics], "rows": rows}
 
 
-def _metric(found: Evaluation, headline: Headline, best: float) -> dict[str, Any]:
+def _metric(found: Evaluation, headline: Headline, best: Collection[str]) -> dict[str, Any]:
     shown = headline.to_json(found.scale)
     left = shown["leave_one_task_out"] or {}
     # A single seed of each task tells nothing of how seeds spread.
@@ -206,7 +199,7 @@ def _metric(found: Evaluation, headline: Headline, best: float) -> dict[str, Any
         "least": rounded_number(left.get("low")),
         "most": rounded_number(left.get("high")),
         "about": f"lowest without {left['low_without']}, highest without {left['high_without']}" if left else "",
-        "best": headline.value.point == best,
+        "best": headline.label in best,
         "mark": _FEWER_TASKS if len(headline.tasks) < len(found.tasks) else None,
     }
 

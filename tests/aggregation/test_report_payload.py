@@ -10,12 +10,17 @@ import pytest
 from log_builders import log_text, write_foreign
 from report_pages import RATIOS, payload_of, score_of, write_logs
 
+from aggregation.evaluation.evaluation import evaluate
+from aggregation.evaluation.score_table import score_table
 from aggregation.report import payload as report_payload
 from aggregation.report.facts import RootFacts, RunFact
 from aggregation.report.line_styles import line_styles
 from aggregation.report.page import json_text, page
 from aggregation.report.rounding import rounded
 from aggregation.report.script import joined
+from aggregation.report.table_part import Judgement, table_part
+from aggregation.sources.sources import open_sources
+from sweeps.settings import Protocol
 
 SOURCES = Path(__file__).parents[2] / "aggregation" / "report"
 SCORE_FILES = Path(__file__).parents[3] / "shared" / "data" / "score_files"
@@ -212,6 +217,30 @@ def test_single_seeds_have_no_interval(tmp_path: Path) -> None:
     assert {(metric["low"], metric["high"]) for metric in metrics} == {(None, None)}
     assert {(cell["low"], cell["high"]) for row in table["rows"] for cell in row["cells"]} == {(None, None)}
     assert "mean_low" not in series_of(payload, "dmc_walker_walk")[0]
+
+
+def test_the_best_of_the_headline_are_those_of_the_table(tmp_path: Path) -> None:
+    """What the intervals do not tell from the best is as good here as there; of a gap the least is best."""
+    tasks = ["dmc_walker_walk", "dmc_cheetah_run"]
+    levels = {"near": [500, 700, 600], "high": [520, 690, 640], "low": [100, 120, 110]}
+    records = [
+        {"task": task, "method": label, "seed": seed, "xs": [480_000], "ys": [score]}
+        for task in tasks
+        for label, scores in levels.items()
+        for seed, score in enumerate(scores)
+    ]
+    path = tmp_path / "dmc_proprio-mine.json"
+    path.write_text(json.dumps(records))
+    protocol = Protocol(window=(470_000, 500_000), scores=(0, 1000), aggregate=["mean", "optimality_gap"])
+    with open_sources([path]) as sources:
+        found = evaluate(sources, protocol)
+    table = table_part(Judgement(found), {label: place for place, label in enumerate(found.labels)})
+
+    rows = [row for row in score_table(found).rows if row.kind == "aggregate"]
+    expected = [[entry.is_best for entry in row.entries] for row in rows]
+    shown = [[row["metrics"][place]["best"] for row in table["headlines"][0]["rows"]] for place in range(2)]
+    assert found.labels == ("high", "low", "near")
+    assert shown == expected == [[True, False, True], [True, False, True]]
 
 
 def test_labels_differ_in_colour_and_in_dash() -> None:
