@@ -126,7 +126,7 @@ class Launch:
             open=sum(run.state not in ("done", "failed", "cancelled") for run in runs),
             held={group.name: group.held for group in state.groups.values() if group.held},
             halted=state.halted,
-            set_aside=[node.set_aside for node in state.nodes.values() if node.set_aside],
+            set_aside=[node.set_aside for node in (*state.nodes.values(), *state.departed.values()) if node.set_aside],
         )
 
     def _drive(self, loop: Loop, state: SweepState, held_before: Sequence[Resources]) -> None:

@@ -62,6 +62,7 @@ def _(event: SweepOpened, state: SweepState) -> list[Command]:
     state.halted = None
     # What an earlier orchestrator knew of nodes is stale; the cluster reports those that are there.
     state.nodes.clear()
+    state.departed.clear()
     state.fresh_nodes.clear()
     state.blocked.clear()
     state.passes.clear()
@@ -114,7 +115,7 @@ def _(event: RunFoundUndone, state: SweepState) -> list[Command]:
 @_handle.register
 def _(event: NodeJoined, state: SweepState) -> list[Command]:
     node = new_node(event)
-    known = state.nodes.get(event.node)
+    known = state.departed.pop(event.node, None) or state.nodes.get(event.node)
     if known is not None:
         node.failed_runs, node.set_aside = known.failed_runs, known.set_aside
     state.nodes[event.node] = node
@@ -128,7 +129,9 @@ def _(event: NodeJoined, state: SweepState) -> list[Command]:
 
 @_handle.register
 def _(event: NodeLeft, state: SweepState) -> list[Command]:
-    state.nodes.pop(event.node, None)
+    node = state.nodes.pop(event.node, None)
+    if node is not None and node.failed_runs:
+        state.departed[event.node] = node
     state.reserved.pop(event.node, None)
     state.fresh_nodes.discard(event.node)
     return []

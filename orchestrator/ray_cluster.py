@@ -480,7 +480,8 @@ class RayCluster:
             name=f"{self._sweep_id}/{uuid.uuid4().hex}",
             namespace=self._namespace,
             lifetime="detached",
-            # One call that watches, one that stops, two of an orchestrator that asks what is held, one for a parcel.
+            # One call that watches, one that stops, one that asks what is held, one for a parcel, and
+            # one that a dead orchestrator has left behind.
             max_concurrency=5,
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,

@@ -157,6 +157,8 @@ class SweepState:
     runs: dict[RunKey, Run] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     nodes: dict[str, Node] = field(default_factory=dict)
+    #: Those that left with runs that failed on them: a node that was out of reach is no better when it is back.
+    departed: dict[str, Node] = field(default_factory=dict)
     #: Waiting runs as heaps of (rank, key): what does not fit, or may not start, blocks only its own lane.
     lanes: dict[Lane, list[tuple[Rank, RunKey]]] = field(default_factory=dict)
     #: Runs that back off, as a heap of (moment, key).

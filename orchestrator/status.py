@@ -115,7 +115,7 @@ def status_of(root: SweepRoot) -> SweepStatus:
         runs=tuple(_run_status(root, state.runs[key]) for key in sorted(state.runs)),
         failures=_failures(root, state),
         held={group.name: group.held for group in state.groups.values() if group.held},
-        set_aside=tuple(node.set_aside for node in state.nodes.values() if node.set_aside),
+        set_aside=tuple(node.set_aside for node in (*state.nodes.values(), *state.departed.values()) if node.set_aside),
         halted=state.halted,
         gpu_hours=state.gpu_seconds / 3600,
     )

@@ -676,6 +676,8 @@ def test_a_node_that_fails_run_after_run_is_set_aside(sweep: SweepUnderTest) -> 
 
     assert sweep.state.nodes["bad"].set_aside == "3 runs in a row failed on bad: Xid 79"
     assert sweep.states() == {0: "failed", 1: "launching", 2: "failed", 3: "failed", 4: "waiting"}
+    sweep.feed(NodeLeft(at=sweep.now(), node="bad"))
+    assert sweep.joined("bad") == []  # it was out of reach for a moment, and is no better
     assert sweep.ended(1) == [launch(4, node="good")]
 
 
