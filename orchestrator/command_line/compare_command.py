@@ -19,7 +19,7 @@ from aggregation.verdicts.sides import Pair, headline_differences, pairs, task_s
 from orchestrator.command_line.opened_sources import opened
 from orchestrator.command_line.table_command import window
 from orchestrator.consoles import console_for, print_whole
-from sweeps.errors import ConfigError
+from sweeps.errors import ConfigError, LogError
 from sweeps.protocols import protocol_of, read_protocol
 from sweeps.settings import Protocol
 from sweeps.wording import counted
@@ -29,7 +29,11 @@ _SIGNS = {"better": "+ ", "worse": "- "}
 
 
 def compare_sides(arguments: argparse.Namespace) -> int:
-    """Print a comparison for each pair of labels; with --check, 4 where A is worse."""
+    """Print a comparison for each pair of labels; with --check, 4 where A is worse.
+
+    Raises:
+        LogError: a check has nothing to go by; it shall not pass.
+    """
     if not 0 < arguments.alpha < 1:
         raise ConfigError(f"--alpha is {arguments.alpha:g}; expected a probability between 0 and 1, such as 0.05.")
     found = _compared(arguments)
@@ -46,7 +50,17 @@ def compare_sides(arguments: argparse.Namespace) -> int:
             _print(console, *each)
     is_worse = any(comparison.verdict == "worse" for _, _, comparison in found)
     is_worse |= any(task.verdict == "worse" for _, _, comparison in found for task in comparison.tasks)
-    return 4 if arguments.check and is_worse else 0
+    if not arguments.check:
+        return 0
+    if is_worse:
+        return 4
+    empty = [f"{pair.a} and {pair.b}" for _, pair, comparison in found if comparison.verdict == "not tested"]
+    if empty:
+        raise LogError(
+            f"--check has nothing to go by: no task has runs with a score in the window on both sides, of "
+            f"{'; '.join(empty)}. Wait for them, or give --window FIRST:LAST."
+        )
+    return 0
 
 
 def _compared(arguments: argparse.Namespace) -> list[tuple[Evaluation, Pair, Comparison]]:

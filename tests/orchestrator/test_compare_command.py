@@ -77,6 +77,17 @@ def test_check_tells_by_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixt
     assert said(capsys, "compare", str(b), str(a), "--check")[0] == 0
 
 
+def test_a_check_of_nothing_does_not_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where every run of A failed there is no score to be worse."""
+    a = score_file(tmp_path, "new", {"frog": [None] * 5, "newt": scores(50)})
+    b = score_file(tmp_path, "old", {"frog": scores(60), "newt": [None] * 5})
+    code, out, err = said(capsys, "compare", str(a), str(b), "--check")
+
+    assert (code, "Nothing to compare" in out) == (1, True)
+    assert err.startswith("dreamsweep: --check has nothing to go by: ")
+    assert said(capsys, "compare", str(a), str(b))[0] == 0
+
+
 def test_two_labels_of_one_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They are named, and a place compared with itself without them is refused."""
     store = tmp_path / "store"
