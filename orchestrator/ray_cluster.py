@@ -16,6 +16,7 @@ renewal ends its trainer. So two trainers never write into one run directory.
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -711,17 +712,20 @@ class RayCluster:
         was_lost, flight.is_anew = flight.is_anew, True
         try:
             parcel = ray.get(call, timeout=10.0)
-            dock.take(flight.key, flight.attempt, parcel)
         except RayError as error:
             self._doubt_for(flight, error)
             return
+        # Also where the root takes nothing: one that has ended says no more than this, and nobody else has its logs.
+        flight.heard_at = self._listened_s
+        if flight.doubt is not None and not flight.doubt.is_dead:
+            flight.doubt = None
+        try:
+            dock.take(flight.key, flight.attempt, parcel)
         except OSError as error:
             if not was_lost:
                 log.warning("%s: the root does not take its logs: %s", flight.key, error)
             return
-        flight.is_anew, flight.heard_at = False, self._listened_s
-        if flight.doubt is not None and not flight.doubt.is_dead:
-            flight.doubt = None
+        flight.is_anew = False
         if parcel.is_all and flight.report is not None and flight.report.verdict is not None:
             flight.is_in = flight.is_asked = True
             self._parcels[flight.actor.discard.remote()] = flight
@@ -853,8 +857,12 @@ def join(address: str) -> None:
     """
     try:
         _check_answers(address)
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         # Ray's own lines belong into its log folder, not into the table of a sweep.
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        with contextlib.suppress(ValueError):  # in another thread than the first, where Ray leaves it alone
+            # Ray takes it, also in the middle of a sweep that had to join another cluster.
+            signal.signal(signal.SIGTERM, on_sigterm)
         # What it has to say of dead nodes and workers it would print all the same, also between the lines of --json.
         ray._private.worker.print_to_stdstream = _note_lines
     except (OSError, RuntimeError, RayError) as error:

@@ -1,5 +1,6 @@
 """What a cluster makes of what Ray tells it, or does not: with a Ray and a clock that are made up."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -236,6 +237,25 @@ def test_an_actor_that_could_not_clear_up_is_given_back(monkeypatch: pytest.Monk
     assert driver.ray.killed == [actor]
 
 
+def test_a_finished_attempt_keeps_what_the_root_does_not_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A disk may be full for longer than a lease, and an attempt that has ended renews its own no more."""
+    monkeypatch.setattr(ray_cluster, "_probe_storage", lambda *_: None)
+    driver = Driver(monkeypatch, tmp_path, storage=StorageSettings(kind="ship", interval_s=1.0))
+    _, actor = driver.launched()
+    actor.methods = SimpleNamespace(parcel=lambda *_: Parcel(is_all=True), discard=lambda: None)
+    actor.asked("wait")[-1].give(ENDED)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver.cluster._dock, "take", full)
+        events = driver.poll_for(200.0)
+    assert [event for event in events if isinstance(event, (AttemptEnded, NodeLeft))] == []
+
+    assert ends(driver.poll_for(5.0)) == [("succeeded", "")]
+
+
 @pytest.mark.parametrize(
     ("report", "is_apart", "goes"),
     [(None, False, True), (ENDED, False, True), (ENDED, True, False), (RUNNING, False, False)],
@@ -259,6 +279,17 @@ def test_an_actor_that_nobody_asks_goes(
 
 
 # --- a cluster that does not answer
+
+
+def test_joining_takes_no_signal(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray does, and a sweep whose head was replaced could not be stopped in order any more."""
+    worker = SimpleNamespace(print_to_stdstream=None)
+    monkeypatch.setattr(driver.ray, "_private", SimpleNamespace(worker=worker), raising=False)
+    monkeypatch.setattr(driver.ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN), raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    ray_cluster.join("auto")
+
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("what", ["adopt", "execute", "poll"])
