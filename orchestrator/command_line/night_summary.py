@@ -32,6 +32,8 @@ class NightSummary:
     compared: tuple[int, ...]
     cells: Sequence[Cell]
     done: int
+    #: Of the runs done, those without a score that counts.
+    unscored: int
     #: How many failed, by cause.
     failed: Mapping[str, int]
     #: Why groups of runs were held back.
@@ -42,6 +44,11 @@ class NightSummary:
     before: str
     #: Path of the report; empty for none.
     report: str
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether not one run has a score, so that a night could not be told from a broken one."""
+        return 0 < self.done == self.unscored
 
     def lines(self) -> list[str]:
         """Plain text, the verdict first."""
@@ -66,6 +73,8 @@ class NightSummary:
         runs += f", {self.fresh:,} of them with fresh seeds" if self.fresh else ""
         failed = sum(self.failed.values())
         lines.append(runs + (f", {failed:,} FAILED" if failed else ""))
+        if self.unscored:
+            lines.append(f"{counted(self.unscored, 'run')} WITHOUT A SCORE in the last part of the budget")
         causes = sorted(self.failed.items(), key=lambda item: -item[1])[:_MOST_CAUSES]
         lines += [f"{count:,} failed: {cause}" for cause, count in causes]
         lines += [f"held back: {reason}" for reason in self.held[:_MOST_CAUSES]]
@@ -91,6 +100,8 @@ class NightSummary:
             **asdict(self.judgement),
             "compared_nights": list(self.compared),
             "done": self.done,
+            "unscored": self.unscored,
+            "is_blind": self.is_blind,
             "failed": sum(self.failed.values()),
             "causes": dict(self.failed),
             "held": list(self.held),

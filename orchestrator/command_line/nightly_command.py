@@ -196,6 +196,7 @@ class _Nightly:
             compared=tuple(compared),
             cells=cells_of(history, compared, rows, self._lows()),
             done=outcome.done,
+            unscored=max(0, outcome.done - sum(row.score is not None for row in rows)),
             failed=Counter(run.cause for run in outcome.failed),
             held=tuple(outcome.held.values()),
             fresh=fresh,
@@ -207,7 +208,7 @@ class _Nightly:
         self._tell(told)
         if judgement.verdict == "regression":
             return 4
-        return 2 if outcome.failed or outcome.held else 0
+        return 2 if outcome.failed or outcome.held or summary.is_blind else 0
 
     def _draw(self, history: Sequence[NightRun]) -> None:
         try:
@@ -245,7 +246,9 @@ class _Nightly:
             f"--again runs it once more as another night."
         )
         self._tell({**record, "verdict": verdict, "is_unchanged": True, "summary": text})
-        return 4 if verdict == "regression" else 0
+        if verdict == "regression":
+            return 4
+        return 2 if record.get("is_blind") else 0
 
     def _tell_interrupted(self, outcome: LaunchResult) -> int:
         night = self._night

@@ -28,6 +28,7 @@ SUMMARY = NightSummary(
     compared=(9, 10, 11),
     cells=(CELL,),
     done=4,
+    unscored=0,
     failed={},
     held=(),
     fresh=3,
@@ -90,6 +91,18 @@ def test_failures_are_told_by_cause() -> None:
         "1 failed: no module",
         "held back: dmc × m: no module",
     ]
+
+
+def test_runs_without_a_score_are_told() -> None:
+    """A trainer that logs none any more is no fine night."""
+    lines = told(unscored=3)
+
+    assert lines[4:6] == [
+        "4 runs done, 3 of them with fresh seeds",
+        "3 runs WITHOUT A SCORE in the last part of the budget",
+    ]
+    assert [replace(SUMMARY, unscored=count).is_blind for count in (0, 3, 4)] == [False, False, True]
+    assert not replace(SUMMARY, done=0).is_blind
 
 
 def test_the_json_has_the_numbers_behind_the_words() -> None:

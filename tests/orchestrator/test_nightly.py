@@ -120,6 +120,16 @@ def test_a_task_that_fails_is_no_regression_and_no_success(tmp_path: Path, capsy
     assert sum(run.score is None for run in read_history(NightlyRoot(root).history)) == 2
 
 
+def test_a_night_without_a_single_score_does_not_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A trainer that calls its scores otherwise from tonight on would be fine for ever."""
+    root = tmp_path / "nightly"
+    code, told = night(capsys, root, "r1", "trainer.score_key=renamed")
+
+    assert (code, told["done"], told["unscored"]) == (2, 6, 6)
+    assert "6 runs WITHOUT A SCORE" in told["summary"]
+    assert night(capsys, root, "r1", "trainer.score_key=renamed")[0] == 2
+
+
 def test_what_cannot_be_a_nightly_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Before anything is run."""
     root = tmp_path / "nightly"
