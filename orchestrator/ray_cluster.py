@@ -860,7 +860,7 @@ def join(address: str) -> None:
         on_sigterm = signal.getsignal(signal.SIGTERM)
         # Ray's own lines belong into its log folder, not into the table of a sweep.
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        with contextlib.suppress(ValueError):  # in another thread than the first, where Ray leaves it alone
+        with contextlib.suppress(ValueError, TypeError):  # not the first thread, or a handler that is not Python's
             # Ray takes it, also in the middle of a sweep that had to join another cluster.
             signal.signal(signal.SIGTERM, on_sigterm)
         # What it has to say of dead nodes and workers it would print all the same, also between the lines of --json.
