@@ -7,6 +7,7 @@ import pytest
 from fakes.fake_runs import fake_run, wait_until
 
 from orchestrator.attempts import courier as courier_module
+from orchestrator.attempts.checkpoint_store import CheckpointStore
 from orchestrator.attempts.courier import Courier
 from orchestrator.attempts.outbox import Outbox
 from orchestrator.attempts.shipping import Handover
@@ -65,6 +66,16 @@ def fetched_step(top: Path, attempt: int) -> str:
     bench = Bench(top, attempt)
     bench.courier.fetch(never)
     return (bench.run_dir.path / "saved_step").read_text()
+
+
+def test_a_run_is_done_whatever_its_store_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What clears up behind it must not take the orchestrator along."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("an error of the store's own library")
+
+    monkeypatch.setattr(CheckpointStore, "settle", fail)
+    Bench(tmp_path).courier.settle()
 
 
 def test_each_new_checkpoint_is_taken(tmp_path: Path) -> None:
