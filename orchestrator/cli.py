@@ -99,7 +99,7 @@ def _build_parser() -> argparse.ArgumentParser:
         ("nightly", _nightly, "run tonight's revision of the trainer, and judge it beside the last nights"),
         ("adopt", _adopt, "take folders of DreamerV3 logs into a root, where they are runs of a grid"),
     ):
-        command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        command = commands.add_parser(name, **_about(about))
         metavar, words = ("LOGDIR|KEY=VALUE", "log folders, and ") if name == "adopt" else ("KEY=VALUE", "")
         command.add_argument("overrides", nargs="*", metavar=metavar, help=f"{words}Hydra overrides; axes take a,b")
         command.add_argument("--config-dir", type=_path, help="your own config directory, searched beside ours")
@@ -123,7 +123,7 @@ def _build_parser() -> argparse.ArgumentParser:
         ("status", "how a sweep stands, told from its root alone"),
         ("attach", "watch a sweep that another process drives"),
     ):
-        command = commands.add_parser(name, help=about)
+        command = commands.add_parser(name, **_about(about))
         command.add_argument("root", type=_path, help="the sweep root")
         command.add_argument("--all", action="store_true", help="list every run")
         command.add_argument("--json", action="store_true", help="print one JSON object")
@@ -135,7 +135,7 @@ def _build_parser() -> argparse.ArgumentParser:
         ("resume", "let paused runs go on"),
         ("retry", "try failed or cancelled runs again, and release groups that are held back"),
     ):
-        command = commands.add_parser(name, help=about)
+        command = commands.add_parser(name, **_about(about))
         command.add_argument("root", type=_path, help="the sweep root")
         for selector in ("run", "suite", "task", "method", "label", "group"):
             command.add_argument(f"--{selector}", metavar="NAME", help=f"runs of this {selector}; wild cards allowed")
@@ -146,7 +146,7 @@ def _build_parser() -> argparse.ArgumentParser:
             )
         command.set_defaults(handler=_ask, action=name)
 
-    aggregate = commands.add_parser("aggregate", help="collect scores.jsonl files into the Parquet dataset")
+    aggregate = commands.add_parser("aggregate", **_about("collect scores.jsonl files into the Parquet dataset"))
     aggregate.add_argument("paths", nargs="+", type=_path, help="a sweep root, or DreamerV3 log folders")
     aggregate.add_argument("--store", type=_path, help="where the dataset goes; the root itself by default")
     aggregate.add_argument("--suite", help="the suite of log folders that dreamsweep did not launch")
@@ -158,14 +158,16 @@ def _build_parser() -> argparse.ArgumentParser:
     aggregate.add_argument("--json", action="store_true", help="print one JSON object")
     aggregate.set_defaults(handler=_aggregate)
 
-    imports = commands.add_parser("import", help="put published score files into the dataset, as runs to compare with")
+    imports = commands.add_parser(
+        "import", **_about("put published score files into the dataset, as runs to compare with")
+    )
     imports.add_argument("files", nargs="+", type=_path, metavar="FILE", help="{suite}-{label}.json.gz")
     imports.add_argument("--store", type=_path, required=True, help="a sweep root, or the --store of aggregate")
     imports.add_argument("--label", help="the label of all these runs; the method that each names by default")
     imports.add_argument("--json", action="store_true", help="print one JSON object")
     imports.set_defaults(handler=_import)
 
-    export = commands.add_parser("export", help="write {suite}-{label}.json.gz score files from the dataset")
+    export = commands.add_parser("export", **_about("write {suite}-{label}.json.gz score files from the dataset"))
     export.add_argument("store", type=_path, help="a sweep root, or the --store of aggregate")
     bins = export.add_mutually_exclusive_group()
     bins.add_argument("--bins", type=_whole, help="average into this many bins")
@@ -173,10 +175,10 @@ def _build_parser() -> argparse.ArgumentParser:
     export.add_argument("--budget", type=_whole, help="leave out what lies beyond this many environment frames")
     export.add_argument("--fill", choices=("null", "last"), default="null", help="what stands in an empty bin")
     export.add_argument("--out", type=_path, help="the folder to write to; score_files/ beside the dataset by default")
-    export.add_argument("--json", action="store_true", help="print one JSON object")
+    export.add_argument("--json", action="store_true", help="print one JSON list")
     export.set_defaults(handler=_export)
 
-    plot = commands.add_parser("plot", help="draw score curves, distributions or the replay-ratio study")
+    plot = commands.add_parser("plot", **_about("draw score curves, distributions or the replay-ratio study"))
     plot.add_argument("paths", nargs="+", type=_path, help="sweep roots, stores, log folders, score files; any mix")
     _add_selectors(plot, "suite", "task", "label")
     plot.add_argument("--x", default="frames", help="frames, policy_steps, updates, gpu_hours or wall_hours")
@@ -202,7 +204,9 @@ def _build_parser() -> argparse.ArgumentParser:
     plot.add_argument("--json", action="store_true", help="print one JSON object")
     plot.set_defaults(handler=_plot)
 
-    table = commands.add_parser("table", help="task × label by a protocol: means, intervals, coverage and headlines")
+    table = commands.add_parser(
+        "table", **_about("task × label by a protocol: means, intervals, coverage and headlines")
+    )
     table.add_argument("paths", nargs="+", type=_path, help="sweep roots, stores, DreamerV3 log folders, score files")
     table.add_argument("--protocol", metavar="NAME", help="how a curve becomes a number; the suite's own by default")
     table.add_argument("--window", metavar="FIRST:LAST", help="frames to average over, or a last share: 10%%")
@@ -220,7 +224,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     table.set_defaults(handler=_table)
 
-    report = commands.add_parser("report", help="write one HTML file: scores, curves, coverage, failures, origin")
+    report = commands.add_parser("report", **_about("write one HTML file: scores, curves, coverage, failures, origin"))
     report.add_argument("paths", nargs="+", type=_path, help="sweep roots, stores, DreamerV3 log folders, score files")
     _add_selectors(report, "suite", "task", "label")
     report.add_argument("--log-suite", metavar="NAME", help="the suite of log folders that do not tell theirs")
@@ -230,7 +234,7 @@ def _build_parser() -> argparse.ArgumentParser:
     report.add_argument("--json", action="store_true", help="print one JSON object")
     report.set_defaults(handler=_report)
 
-    compare = commands.add_parser("compare", help="whether A is better than B, and what could have been seen")
+    compare = commands.add_parser("compare", **_about("whether A is better than B, and what could have been seen"))
     compare.add_argument("a", type=_path, metavar="A", help="a sweep root, store, log folder or score file")
     compare.add_argument("b", type=_path, metavar="B", help="the same, to compare with; A again for two labels of one")
     compare.add_argument("--label-a", action="append", metavar="NAME", help="only this label of A; repeatable")
@@ -248,9 +252,9 @@ def _build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", action="store_true", help="print one JSON object")
     compare.set_defaults(handler=_compare)
 
-    trainer = commands.add_parser("trainer", help="the embedded trainer")
+    trainer = commands.add_parser("trainer", **_about("the embedded trainer"))
     actions = trainer.add_subparsers(metavar="ACTION", required=True)
-    install = actions.add_parser("install", help="install the official algorithm from the package registry")
+    install = actions.add_parser("install", **_about("install the official algorithm from the package registry"))
     install.add_argument("--into", type=_path, help="the folder; beside this Python by default")
     install.set_defaults(handler=_trainer_install)
     return parser
@@ -260,6 +264,11 @@ def _add_selectors(command: argparse.ArgumentParser, *selectors: str) -> None:
     for selector in selectors:
         about = f"only this {selector} (wild cards allowed); repeatable"
         command.add_argument(f"--{selector}", action="append", metavar="NAME", help=about)
+
+
+def _about(text: str) -> dict[str, Any]:
+    """What a command does, for the list of commands and for its own help."""
+    return {"help": text, "description": f"{text[0].upper()}{text[1:]}."}
 
 
 def _path(text: str) -> Path:

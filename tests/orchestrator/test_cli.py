@@ -229,6 +229,22 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     sentence(err, pattern)
 
 
+def test_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """In its own help as in the list of all."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    listed = re.search(r"COMMAND\n(.*?)\n\n", capsys.readouterr().out, re.DOTALL)
+    assert listed is not None
+    names = re.findall(r"^    ([a-z]+)\b", listed[1], re.MULTILINE)
+    assert len(names) == 19
+    for name in names:
+        with pytest.raises(SystemExit, match="0"):
+            main([name, "--help"])
+        usage, about, *_ = capsys.readouterr().out.split("\n\n")
+        assert usage.startswith(f"usage: dreamsweep {name} ")
+        assert about.endswith(".")
+
+
 def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also behind a `=`, where shells leave the tilde alone."""
     monkeypatch.setenv("HOME", str(tmp_path))
