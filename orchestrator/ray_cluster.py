@@ -33,6 +33,9 @@ from ray.exceptions import (
     ActorUnavailableError,
     ActorUnschedulableError,
     GetTimeoutError,
+    ObjectLostError,
+    ObjectStoreFullError,
+    OutOfDiskError,
     OutOfMemoryError,
     RayError,
     RayTaskError,
@@ -89,6 +92,8 @@ _PROBE_LIMIT_S = 90.0
 _TAKEN_AWAY = "its node was taken away"
 #: What the name of a registry ends with, after the sweep's id.
 _REGISTRY_NAME = ".leases"
+#: What becomes of a large answer whose actor is well: it goes through the object store, which may be full.
+_LOST_ANSWERS = (ObjectLostError, ObjectStoreFullError, OutOfDiskError)
 # Ray's own resources, as ray.nodes() lists them beside the custom ones.
 _OWN_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
 
@@ -712,6 +717,10 @@ class RayCluster:
         was_lost, flight.is_anew = flight.is_anew, True
         try:
             parcel = ray.get(call, timeout=10.0)
+        except _LOST_ANSWERS as error:
+            log.warning("%s: its logs are asked for again: %s", flight.key, type(error).__name__)
+            flight.heard_at = self._listened_s
+            return
         except RayError as error:
             self._doubt_for(flight, error)
             return

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cluster_contract import Bench
 from fakes.fake_ray import HEAD, Actor, FakeRay, fake_ray_cluster
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RaySystemError, RpcError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectStoreFullError, RaySystemError, RpcError
 
 from orchestrator import ray_cluster
 from orchestrator.attempts.shipping import Parcel
@@ -235,6 +235,19 @@ def test_an_actor_that_could_not_clear_up_is_given_back(monkeypatch: pytest.Monk
 
     assert ends(events) == [("succeeded", "")]
     assert driver.ray.killed == [actor]
+
+
+def test_an_answer_that_is_lost_on_its_way_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The object store was full; the actor is well, and its trainer goes on."""
+    monkeypatch.setattr(ray_cluster, "_probe_storage", lambda *_: None)
+    driver = Driver(monkeypatch, tmp_path, storage=StorageSettings(kind="ship", interval_s=1.0))
+    spec, actor = driver.launched()
+    driver.poll_for(2.0)
+    actor.asked("parcel")[-1].give(ObjectStoreFullError("128 MB"))
+    driver.poll_for(3.0)
+
+    assert len(actor.asked("parcel")) == 2
+    assert driver.registry.renew(f"{spec.key}/1")
 
 
 def test_a_finished_attempt_keeps_what_the_root_does_not_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
