@@ -16,8 +16,7 @@ from rich.markup import escape
 from aggregation.logs.foreign_log import log_of, read_foreign_log
 from aggregation.logs.log_format import METRICS_FILE, LogFormat
 from orchestrator import clock
-from orchestrator.command_line.adopted_run import adopt as take_in
-from orchestrator.command_line.adopted_run import newest_checkpoint
+from orchestrator.command_line.adopted_run import newest_checkpoint, take_in
 from orchestrator.command_line.adoption import Cell, Cells
 from orchestrator.command_line.composed_sweep import composed
 from orchestrator.command_line.run_command import launched_specs

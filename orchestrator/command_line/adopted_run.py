@@ -33,7 +33,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path | None, int]:
     return newest, step
 
 
-def adopt(root: SweepRoot, folder: Path, spec: RunSpec, log: ForeignLog, saved: Path | None) -> None:
+def take_in(root: SweepRoot, folder: Path, spec: RunSpec, log: ForeignLog, saved: Path | None) -> None:
     """Copy a folder into the root as a run of it.
 
     Args:
