@@ -23,6 +23,8 @@ class Sweep:
     grid: Grid
     warnings: tuple[Caution, ...]
     capacity: Capacity
+    #: The user's own, whose suites and protocols count beside ours.
+    config_dir: Path | None
 
 
 def composed(arguments: argparse.Namespace, *, is_for_launch: bool) -> Sweep:
@@ -40,7 +42,7 @@ def composed(arguments: argparse.Namespace, *, is_for_launch: bool) -> Sweep:
     warnings = lint(grid, capacity)
     if config.first.strict:
         refuse(warnings)
-    return Sweep(config, grid, tuple(warnings), capacity)
+    return Sweep(config, grid, tuple(warnings), capacity, arguments.config_dir)
 
 
 def cost_of(sweep: Sweep) -> Cost:

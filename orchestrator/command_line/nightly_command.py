@@ -221,8 +221,9 @@ class _Nightly:
         names = {run.night: run.name for run in history}
         folders = [self._root.night(names[number]).path for number in compared[-_REPORTED_NIGHTS:]]
         try:
-            with open_sources([self._folder.path, *(folder for folder in folders if folder.is_dir())]) as sources:
-                return str(report_of(sources, self._root.report).path)
+            paths = [self._folder.path, *(folder for folder in folders if folder.is_dir())]
+            with open_sources(paths, config_dir=self._config_dir) as sources:
+                return str(report_of(sources, self._root.report, config_dir=self._config_dir).path)
         except (DreamsweepError, OSError) as error:
             log.warning("The report was not written: %s", error)
             return ""

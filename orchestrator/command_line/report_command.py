@@ -66,11 +66,12 @@ def report_of(
     return write_report(sources, path, made, protocol=protocol, config_dir=config_dir)
 
 
-def final_report(root: SweepRoot) -> Report:
+def final_report(root: SweepRoot, config_dir: Path | None = None) -> Report:
     """The report of a sweep by the orchestrator that still holds its root, and has nothing more to do."""
-    with open_sources([root.path]) as sources:
+    words = [] if config_dir is None else ["report", str(root.path), "--config-dir", str(config_dir.resolve())]
+    with open_sources([root.path], config_dir=config_dir) as sources:
         facts = {path: replace(known, orchestrator=None) for path, known in _facts(sources).items()}
-        return write_report(sources, root.report, _circumstances(facts, []))
+        return write_report(sources, root.report, _circumstances(facts, words), config_dir=config_dir)
 
 
 def print_report(console: Console, written: Report) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -56,10 +57,11 @@ class ResultFiles:
 
 
 class Results:
-    """The results of one sweep root."""
+    """The results of one sweep root; suites and protocols of the user's own config directory count beside ours."""
 
-    def __init__(self, root: SweepRoot, settings: ExportSettings) -> None:
+    def __init__(self, root: SweepRoot, settings: ExportSettings, config_dir: Path | None) -> None:
         self._root = root
+        self._config_dir = config_dir
         self._view = View(bins=settings.bins, binsize=settings.binsize, budget=settings.budget, fill=settings.fill)
 
     def collect_quietly(self) -> None:
@@ -78,15 +80,16 @@ class Results:
             files.summary = collect([self._root.path], self._root.path)
             if files.summary.rows:
                 files.score_files = export(self._root.path, view=self._view)
-                with open_sources([self._root.path]) as sources:
+                scale_of = scales(None, self._config_dir)
+                with open_sources([self._root.path], config_dir=self._config_dir) as sources:
                     folder = plots_folder(sources)
-                    files.plot = plot_curves(sources, folder)
-                    files.studies = plot_studies(ratio_study(sources, scale_of=scales()), folder)
+                    files.plot = plot_curves(sources, folder, scale_of=scale_of)
+                    files.studies = plot_studies(ratio_study(sources, scale_of=scale_of), folder)
         except (DreamsweepError, OSError) as error:
             log.warning("The results are not complete: %s", error)
         try:
             # Also of a sweep without any score: it tells why there is none.
-            files.report = final_report(self._root)
+            files.report = final_report(self._root, self._config_dir)
         except (DreamsweepError, OSError) as error:
             log.warning("The report was not written: %s", error)
         return files

@@ -80,13 +80,13 @@ def carried_out(
     """
     settings = sweep.config.first
     # It takes a second to import, which passes while Ray starts.
-    threading.Thread(target=_results, args=(root, settings), daemon=True).start()
+    threading.Thread(target=_results, args=(root, sweep), daemon=True).start()
     launch = Launch(
         root,
         specs,
         cluster_of(settings.cluster, settings.storage),
         console=console,
-        collect=lambda: _results(root, settings).collect_quietly(),
+        collect=lambda: _results(root, sweep).collect_quietly(),
         collect_every_s=settings.collect_every_s,
         priorities={block.first.method: block.base.settings.method.priority for block in sweep.grid.blocks},
     )
@@ -95,7 +95,7 @@ def carried_out(
         config_text=sweep.config.text,
         limits=limits_of(settings),
         words=words,
-        finish=lambda: made.append(_results(root, settings).finish()),
+        finish=lambda: made.append(_results(root, sweep).finish()),
     )
     (files,) = made
     return outcome, files
@@ -120,10 +120,10 @@ def limits_of(settings: SweepSettings) -> Limits:
     )
 
 
-def _results(root: SweepRoot, settings: SweepSettings) -> "Results":
+def _results(root: SweepRoot, sweep: Sweep) -> "Results":
     from orchestrator.command_line.results import Results
 
-    return Results(root, settings.export)
+    return Results(root, sweep.config.first.export, sweep.config_dir)
 
 
 def launched_specs(sweep: Sweep) -> list[RunSpec]:

@@ -42,6 +42,28 @@ def test_a_sweep_ends_with_its_report(tmp_path: Path, capsys: pytest.CaptureFixt
     assert payload["commands"][0]["text"].startswith("dreamsweep run suite=gym task=gym_CartPole-v1 trainer=command ")
 
 
+def test_a_suite_of_ones_own_is_reported_by_its_own_protocol(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At the end of the sweep as by `dreamsweep report --config-dir`."""
+    own = tmp_path / "own"
+    for name, text in {
+        "suite/ponds": "name: ponds\ntasks: [ponds_a, ponds_b]\nsteps: 5\nevaluation: deep\n",
+        "protocol/deep": "window: [1, 5]\nscores: [0, 10]\naggregate: [mean]\n",
+    }.items():
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / f"{name}.yaml").write_text(text)
+    words = run_words(tmp_path / "root", "task=all", "--config-dir", str(own))
+    words[words.index("suite=gym")] = "suite=ponds"
+    words.remove("task=gym_CartPole-v1")
+    code, _, err = said(capsys, *words)
+    payload = shown(SweepRoot(tmp_path / "root").report)
+
+    assert (code, err) == (0, "")
+    assert payload["tables"][0]["about"].startswith("Protocol deep: ")
+    assert payload["commands"][-1]["text"].endswith(f"--config-dir {own}")
+
+
 def test_the_words_of_each_launch_are_kept_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same again adds nothing; other words do."""
     first, second = run_words(tmp_path), run_words(tmp_path, "seed=0,1")
