@@ -420,12 +420,13 @@ class RayCluster:
             self._adopt(attempts)
 
     def _adopt(self, attempts: Sequence[tuple[RunKey, int]]) -> None:
+        # First of all: an end that comes before they were found must leave them what they need.
+        for key, attempt in sorted(attempts):
+            self._flights[key, attempt] = _Flight(key, attempt, None, None, None)
         for name in self._own_actors():
             with contextlib.suppress(ValueError):  # it died since it was listed
                 actor = ray.get_actor(name, namespace=self._namespace)
                 self._strangers[actor.held.remote()] = actor
-        for key, attempt in sorted(attempts):
-            self._flights[key, attempt] = _Flight(key, attempt, None, None, None)
         self._hear_strangers(_ADOPTION_LIMIT_S)
         for flight in self._flights.values():
             if flight.actor is None:

@@ -119,6 +119,22 @@ def test_an_attempt_that_was_never_launched_is_tried_again_at_once(driver: Drive
     assert len(ends(driver.poll_for(1.0))) == 1
 
 
+def test_attempts_that_could_not_be_looked_for_go_on(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An orchestrator that ends because the cluster does not answer leaves them their head and their leases."""
+
+    def lost(**_: object) -> None:
+        raise RpcError("the control service is gone")
+
+    ended: list[str] = []
+    monkeypatch.setattr(driver.cluster, "_disconnect", lambda: ended.append("head"))
+    monkeypatch.setattr(driver.ray.util, "list_named_actors", lost)
+    with pytest.raises(ClusterError):
+        driver.cluster.adopt([(driver.bench.run().key, 1)])
+    driver.cluster.close()
+
+    assert (ended, driver.ray.killed) == ([], [])
+
+
 # --- the registry of leases
 
 
