@@ -312,6 +312,8 @@ class _Doubt:
     cause: str
     #: Whether Ray says that the actor is dead; a silent one may still speak.
     is_dead: bool
+    #: Whether other runs are likely to end alike on its node.
+    is_node_suspect: bool = False
 
 
 def _answer() -> None:
@@ -552,7 +554,12 @@ class RayCluster:
             call, self._registry_call = self._registry_call, None
             try:
                 ray.get(call, timeout=1.0)
-            except (ActorDiedError, ActorUnschedulableError):
+            except (ActorDiedError, ActorUnschedulableError) as error:
+                if _is_unable(error):
+                    raise ClusterError(
+                        f"The head of the cluster cannot start the registry of leases: {_last_line(error)}. Is "
+                        f"dreamsweep installed there as it is here?"
+                    ) from None
                 self._registry = self._find_registry() or self._registry
             except RayError as error:
                 log.info("The registry of leases does not answer: %s", type(error).__name__)
@@ -674,6 +681,11 @@ class RayCluster:
             # A mistake of ours in the actor; without it the guard ends the trainer, and tells how.
             ray.kill(flight.actor, no_restart=True)
             self._put_in_doubt(flight, "crashed", f"its worker failed: {error.cause!r}", is_dead=True)
+        elif _is_unable(error):
+            cause = f"its worker cannot be started there (is dreamsweep installed on the node?): {_last_line(error)}"
+            self._put_in_doubt(flight, "crashed", cause, is_dead=True)
+            assert flight.doubt is not None
+            flight.doubt.is_node_suspect = True
         else:
             self._put_in_doubt(flight, *_verdict_of(error), is_dead=True)
         return True
@@ -787,10 +799,16 @@ class RayCluster:
     def _give_up(self, flight: _Flight) -> None:
         """Report the end of an attempt in doubt that is certain to be over, or never to begin."""
         assert flight.doubt is not None, flight.key
-        outcome, cause = flight.doubt.outcome, flight.doubt.cause
         self._registry.revoke.remote(_lease_of(flight.key, flight.attempt))
         self._pending.append(
-            AttemptEnded(at=clock.now(), key=flight.key, attempt=flight.attempt, outcome=outcome, cause=cause)
+            AttemptEnded(
+                at=clock.now(),
+                key=flight.key,
+                attempt=flight.attempt,
+                outcome=flight.doubt.outcome,
+                cause=flight.doubt.cause,
+                is_node_suspect=flight.doubt.is_node_suspect,
+            )
         )
         del self._flights[flight.key, flight.attempt]
         if flight.actor is not None:
@@ -1028,6 +1046,15 @@ def _verdict_of(error: RayError) -> tuple[Outcome, str]:
     if isinstance(error, ActorUnschedulableError):
         return "worker_lost", "its node is gone"
     return "worker_lost", f"Ray lost it ({type(error).__name__})"
+
+
+def _is_unable(error: RayError) -> bool:
+    """Whether an actor never came to be, by an error of its own code: it would be the same with the next one."""
+    return isinstance(error, ActorDiedError) and error.actor_init_failed
+
+
+def _last_line(error: RayError) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
 
 
 def _lease_of(key: RunKey, attempt: int) -> str:

@@ -199,6 +199,35 @@ def test_a_failed_renewal_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -
     assert renewed[0] - 60.0 < began + 50.0
 
 
+def unable() -> ActorDiedError:
+    """What Ray tells of an actor whose class cannot be imported where it is to live."""
+    error = ActorDiedError()
+    error._actor_init_failed = True
+    error.error_msg = "The actor died …\nModuleNotFoundError: No module named 'orchestrator'\n"
+    return error
+
+
+def test_a_head_that_cannot_keep_a_registry_is_told(driver: Driver) -> None:
+    """Else every attempt would end without a lease, and be tried again, for ever."""
+    driver.ray.registries[0].methods = SimpleNamespace(is_there=unable)
+
+    with pytest.raises(
+        ClusterError, match=r"registry of leases: ModuleNotFoundError: .* 'orchestrator'\. Is dreamsweep"
+    ):
+        driver.poll_for(30.0)
+
+
+def test_a_node_that_cannot_start_a_worker_is_at_fault(driver: Driver) -> None:
+    """It is tried again with a limit, and a node where several runs end so is set aside."""
+    spec = driver.bench.run()
+    driver.bench.launch(spec)
+    driver.ray.placed[-1].asked("begin")[-1].give(unable())
+    (end,) = [event for event in driver.poll_for(70.0) if isinstance(event, AttemptEnded)]
+
+    assert (end.outcome, end.is_node_suspect) == ("crashed", True)
+    assert end.cause.endswith("ModuleNotFoundError: No module named 'orchestrator'")
+
+
 # --- silence
 
 
