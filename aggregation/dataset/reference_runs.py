@@ -42,7 +42,7 @@ def import_files(files: Sequence[Path], store: Path, *, label: str | None = None
                     f"The run {state.key!r} is twice in {runs[state.key][0].path} and {path}; expected it once. "
                     f"Import them under different labels."
                 )
-            runs[state.key] = state, _reading(path, record)
+            runs[state.key] = state, _reading(record)
     held = Store(store)
     with held.locked():
         collection = Collection(held, spread=lambda _function, _batches: iter([[reading for _, reading in ordered]]))
@@ -63,10 +63,9 @@ def _state(path: Path, key: RunKey) -> RunState:
     return RunState(card=card, folder=str(path.absolute().parent), log=path.name, is_reference=True, state="reference")
 
 
-def _reading(path: Path, record: ScoreRecord) -> Reading:
-    steps = np.array([int(x) for x in record.xs], np.int64)
-    if any(x != step for x, step in zip(record.xs, steps.tolist(), strict=True)):
-        raise LogError(f"{path} has xs that are no whole environment frames, in {record.task!r} seed {record.seed}.")
+def _reading(record: ScoreRecord) -> Reading:
+    # Steps are whole environment frames; the edges of bins need not be.
+    steps = np.rint(np.array(record.xs, np.float64)).astype(np.int64)
     scores = np.array([np.nan if y is None else y for y in record.ys], np.float64)
     return Reading(
         attempts=np.ones(len(steps), np.int32),

@@ -23,6 +23,8 @@ from sweeps.contracts import check_name, check_task
 from sweeps.errors import DreamsweepError, LogError
 
 _LEVEL = 6  # smaller by a few percent at 9, at three times the time
+#: Beyond it is no number of environment frames.
+_MOST_FRAMES = 1e18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,8 @@ class ScoreRecord:
             xs, ys = record["xs"], record["ys"]
             seed = record["seed"]
             number = int(seed) if isinstance(seed, int) or str(seed).isdecimal() else None
-            sound = all(_is_number(x) for x in xs) and all(y is None or _is_number(y) for y in ys)
+            sound = all(_is_number(x) and abs(x) < _MOST_FRAMES for x in xs)
+            sound &= all(y is None or _is_number(y) for y in ys)
             task, method = check_task(record["task"]), check_name("method", record["method"])
         except (KeyError, TypeError, DreamsweepError) as error:
             raise LogError(f"an entry is no run of task, method, seed, xs and ys: {error!r}.") from None

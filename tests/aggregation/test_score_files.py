@@ -89,6 +89,19 @@ def test_published_file_comes_back_with_equal_values(tmp_path: Path, path: Path)
     assert summary.runs == file.runs
 
 
+def test_binned_files_come_back_as_well(tmp_path: Path) -> None:
+    """The right edges of bins lie between two frames; the dataset holds the nearest frame."""
+    store = collected(tmp_path, a_0=line(0) + line(100, 2.0))
+    (file,) = export(store, view=View(bins=3))
+    (binned,) = entries(Path(file.path))
+    import_files([Path(file.path)], tmp_path / "other")
+    (back,) = entries(Path(export(tmp_path / "other")[0].path))
+
+    assert [x for x in binned["xs"] if x != int(x)], "no edge between two frames: this shows nothing"
+    assert back["xs"] == [round(x) for x in binned["xs"]]
+    assert back["ys"] == binned["ys"]
+
+
 def test_references_stay_beside_collected_runs(tmp_path: Path) -> None:
     """A later collection leaves imported runs alone, and importing them again replaces them."""
     path = tmp_path / "dmc-published.json"
@@ -127,6 +140,7 @@ def test_reference_with_the_name_of_a_collected_run_is_refused(tmp_path: Path) -
         b'[{"task": "t", "method": "m", "seed": 0, "xs": [1, 2], "ys": [1]}]',
         b'[{"task": "t", "method": "m", "seed": "x", "xs": [1], "ys": [1]}]',
         b'[{"task": "t", "method": "m", "seed": 0, "xs": [null], "ys": [1]}]',
+        b'[{"task": "t", "method": "m", "seed": 0, "xs": [1e300], "ys": [1]}]',
         b'[{"task": "t", "method": "m-m", "seed": 0, "xs": [1], "ys": [1]}]',
         b"\x1f\x8bcut",
     ],
