@@ -33,13 +33,14 @@ def cluster_of(settings: ClusterSettings, storage: StorageSettings) -> Cluster:
         )
     _prepare(settings)
     # Only now: Ray reads its environment when it is imported, and takes a second to do so.
-    from orchestrator import ray_cluster
+    from orchestrator.on_ray import connection
+    from orchestrator.on_ray.ray_cluster import RayCluster
 
     heads: list[LocalHead] = []
 
     def start_here(sweep_id: str) -> Callable[[], None]:
         head = LocalHead(sweep_id, cpus=settings.cpus, gpus=settings.gpus, namespace=settings.namespace)
-        ray_cluster.join(head.address())
+        connection.join(head.address())
         heads[:] = [head]
         return head.stop
 
@@ -48,10 +49,10 @@ def cluster_of(settings: ClusterSettings, storage: StorageSettings) -> Cluster:
             head.touch()
 
     def join(_sweep_id: str) -> Callable[[], None]:
-        ray_cluster.join(settings.address)
+        connection.join(settings.address)
         return lambda: None
 
-    return ray_cluster.RayCluster(
+    return RayCluster(
         start_here if settings.backend == "local" else join,
         namespace=settings.namespace,
         poll_every_s=settings.poll_every_s,
@@ -70,10 +71,11 @@ def host_detached(settings: ClusterSettings, words: Sequence[str], root: SweepRo
         ClusterError: the cluster cannot be joined.
     """
     _prepare(settings)
-    from orchestrator import ray_cluster
+    from orchestrator.on_ray import connection
+    from orchestrator.on_ray.orchestrator_actor import host_orchestrator
 
-    ray_cluster.join(settings.address)
-    ray_cluster.host_orchestrator(words, root, namespace=settings.namespace)
+    connection.join(settings.address)
+    host_orchestrator(words, root, namespace=settings.namespace)
 
 
 def reading_spread(address: str) -> "Spread":
@@ -83,10 +85,11 @@ def reading_spread(address: str) -> "Spread":
         ClusterError: it cannot be joined.
     """
     _prepare(ClusterSettings(backend="ray", address=address))
-    from orchestrator import ray_cluster
+    from orchestrator.on_ray import connection
+    from orchestrator.on_ray.log_reading import read_spread
 
-    ray_cluster.join(address)
-    return ray_cluster.read_spread()
+    connection.join(address)
+    return read_spread()
 
 
 def _prepare(settings: ClusterSettings) -> None:

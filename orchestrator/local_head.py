@@ -164,15 +164,15 @@ def main() -> None:
     shutil.rmtree(store, ignore_errors=True)  # of an earlier head, whose nodes and actors went with it
     store.mkdir()
     os.environ |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(store)}
-    from orchestrator import ray_cluster  # reads the environment that was just prepared
+    from orchestrator.on_ray import head  # reads the environment that was just prepared
 
-    address = ray_cluster.serve_head(cpus=arguments.cpus, gpus=arguments.gpus)
+    address = head.serve(cpus=arguments.cpus, gpus=arguments.gpus)
     stopping: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: stopping.append(number))
     ending = threading.Event()
     is_beyond_mending = threading.Event()
     # A thread of its own: whoever asks a dead control service something waits until it is back.
-    mender = threading.Thread(target=_mend, args=(ray_cluster.mend_head, ending, is_beyond_mending), daemon=True)
+    mender = threading.Thread(target=_mend, args=(head.mend, ending, is_beyond_mending), daemon=True)
     mender.start()
     record = {"address": address, "pid": os.getpid(), "started": process_start(os.getpid())}
     write_atomically(arguments.folder / "head.json", json.dumps(record) + "\n")
@@ -181,7 +181,7 @@ def main() -> None:
     while not stopping and not is_beyond_mending.is_set() and clock.monotonic() - idle_since < _IDLE_LIMIT_S:
         clock.sleep(1.0)
         now_touched = arguments.folder.stat().st_mtime_ns
-        if now_touched != touched or ray_cluster.has_attempts(arguments.namespace):
+        if now_touched != touched or head.has_attempts(arguments.namespace):
             touched, idle_since = now_touched, clock.monotonic()
     ending.set()
     (arguments.folder / "head.json").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Stands in for `ray` and the clock in orchestrator/ray_cluster.py: a test says what actors answer, and when."""
+"""Stands in for `ray` and the clock in orchestrator/on_ray: a test says what actors answer, and when."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from ray.exceptions import GetTimeoutError
 
-from orchestrator import ray_cluster
-from orchestrator.ray_cluster import LeaseRegistry, RayCluster
+from orchestrator.on_ray import attempt_actor, connection, flights, head, lease_registry, nodes, ray_cluster
+from orchestrator.on_ray.lease_registry import LeaseRegistry
+from orchestrator.on_ray.ray_cluster import RayCluster
 
 HEAD = {"NodeID": "head", "Alive": True, "Resources": {"CPU": 4.0, "node:__internal_head__": 1.0}}
 
@@ -118,12 +119,13 @@ def fake_ray_cluster(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[F
         fake.registries.append(Actor(LeaseRegistry()))
         return fake.registries[-1]
 
-    monkeypatch.setattr(ray_cluster, "ray", fake)
-    monkeypatch.setattr(ray_cluster, "clock", fake)
-    monkeypatch.setattr(ray_cluster, "NodeAffinitySchedulingStrategy", lambda **words: words)
-    monkeypatch.setattr(ray_cluster, "_draining_nodes", set)
-    monkeypatch.setattr(ray_cluster, "_ACTOR", factory(placed))
-    monkeypatch.setattr(ray_cluster, "_REGISTRY", factory(opened))
-    monkeypatch.setattr(ray_cluster, "_ANSWER", factory(Actor))
+    stand_ins = {"ray": fake, "clock": fake, "NodeAffinitySchedulingStrategy": lambda **words: words}
+    for module in (attempt_actor, connection, flights, head, lease_registry, nodes, ray_cluster):
+        for name in stand_ins.keys() & vars(module).keys():
+            monkeypatch.setattr(module, name, stand_ins[name])
+    monkeypatch.setattr(ray_cluster, "draining_nodes", set)
+    monkeypatch.setattr(ray_cluster, "ATTEMPT_ACTOR", factory(placed))
+    monkeypatch.setattr(ray_cluster, "REGISTRY", factory(opened))
+    monkeypatch.setattr(nodes, "_ANSWER", factory(Actor))
     cluster = RayCluster(lambda _: lambda: None, namespace="test", poll_every_s=1.0, lease_s=60.0, **options)
     return fake, cluster

@@ -14,14 +14,15 @@ from fakes.fake_runs import fake_run, is_alive, processes_with, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import clock, ray_cluster
+from orchestrator import clock
 from orchestrator.attempts.guard import descendants
 from orchestrator.attempts.worker import AttemptWorker, Terms
 from orchestrator.events import AttemptEnded
 from orchestrator.leases import LeaseBook, margin_s
 from orchestrator.local_head import LocalHead
+from orchestrator.on_ray import connection
+from orchestrator.on_ray.ray_cluster import RayCluster
 from orchestrator.outcomes import Verdict
-from orchestrator.ray_cluster import RayCluster
 from sweeps.files import read_records
 from sweeps.layout import RunDir, SweepRoot
 
@@ -169,7 +170,7 @@ def bench(head: LocalHead, tmp_path: Path) -> Iterator[Bench]:
     """It, opened with a short lease."""
 
     def connect(_sweep_id: str) -> object:
-        ray_cluster.join(head.address())
+        connection.join(head.address())
         return lambda: None
 
     cluster = RayCluster(connect, namespace="dreamsweep-test", poll_every_s=0.2, lease_s=LEASE_S)  # type: ignore[arg-type]

@@ -10,12 +10,13 @@ from cluster_contract import Bench
 from fakes.fake_ray import HEAD, Actor, FakeRay, fake_ray_cluster
 from ray.exceptions import ActorDiedError, ActorUnavailableError, ObjectStoreFullError, RaySystemError, RpcError
 
-from orchestrator import ray_cluster
 from orchestrator.attempts.shipping import Parcel
 from orchestrator.attempts.worker import AttemptReport
 from orchestrator.events import AttemptEnded, Event, NodeLeft
+from orchestrator.on_ray import attempt_actor, connection, head, ray_cluster
+from orchestrator.on_ray.attempt_actor import AttemptActor
+from orchestrator.on_ray.ray_cluster import RayCluster
 from orchestrator.outcomes import Verdict
-from orchestrator.ray_cluster import AttemptActor, RayCluster
 from sweeps.contracts import RunSpec
 from sweeps.errors import ClusterError
 from sweeps.layout import SweepRoot
@@ -178,7 +179,7 @@ def test_a_registry_that_does_not_answer_keeps_nobody_waiting(driver: Driver) ->
 def test_a_failed_renewal_is_tried_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head that is back before the lease runs out must hear of it in time."""
     fake, _ = fake_ray_cluster(monkeypatch)
-    monkeypatch.setattr(ray_cluster.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(attempt_actor.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
     renewed: list[float] = []
     actor: Any = AttemptActor("test", "sweep.leases", 60.0)
     actor._worker = SimpleNamespace(report=lambda: RUNNING, renew_lease=renewed.append, is_apart=False)
@@ -268,7 +269,7 @@ def test_many_actors_on_one_node_may_take_their_time(driver: Driver) -> None:
 
 def test_an_actor_that_could_not_clear_up_is_given_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It lives, and holds the CPUs and GPUs of its attempt."""
-    monkeypatch.setattr(ray_cluster, "_probe_storage", lambda *_: None)
+    monkeypatch.setattr(ray_cluster, "probe_storage", lambda *_: None)
     driver = Driver(monkeypatch, tmp_path, storage=StorageSettings(kind="ship", interval_s=1.0))
     _, actor = driver.launched()
     actor.asked("wait")[-1].give(ENDED)
@@ -284,7 +285,7 @@ def test_an_actor_that_could_not_clear_up_is_given_back(monkeypatch: pytest.Monk
 
 def test_an_answer_that_is_lost_on_its_way_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The object store was full; the actor is well, and its trainer goes on."""
-    monkeypatch.setattr(ray_cluster, "_probe_storage", lambda *_: None)
+    monkeypatch.setattr(ray_cluster, "probe_storage", lambda *_: None)
     driver = Driver(monkeypatch, tmp_path, storage=StorageSettings(kind="ship", interval_s=1.0))
     spec, actor = driver.launched()
     driver.poll_for(2.0)
@@ -297,7 +298,7 @@ def test_an_answer_that_is_lost_on_its_way_is_asked_for_again(monkeypatch: pytes
 
 def test_a_finished_attempt_keeps_what_the_root_does_not_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A disk may be full for longer than a lease, and an attempt that has ended renews its own no more."""
-    monkeypatch.setattr(ray_cluster, "_probe_storage", lambda *_: None)
+    monkeypatch.setattr(ray_cluster, "probe_storage", lambda *_: None)
     driver = Driver(monkeypatch, tmp_path, storage=StorageSettings(kind="ship", interval_s=1.0))
     _, actor = driver.launched()
     actor.methods = SimpleNamespace(parcel=lambda *_: Parcel(is_all=True), discard=lambda: None)
@@ -323,7 +324,7 @@ def test_an_actor_that_nobody_asks_goes(
 ) -> None:
     """Its orchestrator never came back, and others wait for its GPU; logs that only it has it keeps."""
     fake, _ = fake_ray_cluster(monkeypatch)
-    monkeypatch.setattr(ray_cluster.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
+    monkeypatch.setattr(attempt_actor.threading, "Thread", lambda **_: SimpleNamespace(start=lambda: None))
     actor: Any = AttemptActor("test", "sweep.leases", 60.0)
     actor._worker = None if report is None else SimpleNamespace(report=lambda: report, is_apart=is_apart)
     fake.moment += 3000.0
@@ -345,7 +346,7 @@ def test_joining_takes_no_signal(driver: Driver, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(driver.ray, "_private", SimpleNamespace(worker=worker), raising=False)
     monkeypatch.setattr(driver.ray, "init", lambda **_: signal.signal(signal.SIGTERM, signal.SIG_IGN), raising=False)
     before = signal.getsignal(signal.SIGTERM)
-    ray_cluster.join("auto")
+    connection.join("auto")
 
     assert signal.getsignal(signal.SIGTERM) == before
 
@@ -375,10 +376,10 @@ def test_a_lost_connection_is_told_in_words(driver: Driver, monkeypatch: pytest.
 def test_what_a_head_stays_for(driver: Driver) -> None:
     """Attempts, and not the registry that a killed orchestrator left behind."""
     driver.ray.named = {"sweep.leases": Actor()}
-    assert not ray_cluster.has_attempts("test")
+    assert not head.has_attempts("test")
     driver.ray.named["sweep/1"] = Actor()
-    assert ray_cluster.has_attempts("test")
-    assert not ray_cluster.has_attempts("others")
+    assert head.has_attempts("test")
+    assert not head.has_attempts("others")
 
 
 def test_a_head_stays_where_it_cannot_know(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,4 +390,4 @@ def test_a_head_stays_where_it_cannot_know(driver: Driver, monkeypatch: pytest.M
 
     monkeypatch.setattr(driver.ray.util, "list_named_actors", lost)
 
-    assert ray_cluster.has_attempts("test")
+    assert head.has_attempts("test")

@@ -11,11 +11,11 @@ import pytest
 from cluster_contract import Bench, ClusterContract, logged_steps
 from fakes.fake_runs import is_alive, wait_until
 
-from orchestrator import ray_cluster
 from orchestrator.attempts.guard import descendants
 from orchestrator.cluster import Cluster
 from orchestrator.local_head import LocalHead
-from orchestrator.ray_cluster import RayCluster
+from orchestrator.on_ray import connection
+from orchestrator.on_ray.ray_cluster import RayCluster
 from sweeps.errors import ClusterError
 from sweeps.layout import SweepRoot
 
@@ -33,12 +33,12 @@ DRIVER = """
 import os, sys
 from pathlib import Path
 from cluster_contract import Bench
-from orchestrator import ray_cluster
-from orchestrator.ray_cluster import RayCluster
+from orchestrator.on_ray import connection
+from orchestrator.on_ray.ray_cluster import RayCluster
 from sweeps.layout import SweepRoot
 address, root, sweep_id, step_s = sys.argv[1:]
 def connect(_):
-    ray_cluster.join(address)
+    connection.join(address)
     return lambda: None
 bench = Bench(RayCluster(connect, namespace="dreamsweep-test", poll_every_s=0.2), SweepRoot(Path(root)))
 bench.cluster.open(bench.root, sweep_id, bench.specs)
@@ -72,7 +72,7 @@ def head() -> Iterator[type[Head]]:
 
 def cluster() -> RayCluster:
     def connect(_sweep_id: str) -> object:
-        ray_cluster.join(Head.address)
+        connection.join(Head.address)
         return lambda: None
 
     return RayCluster(connect, namespace=NAMESPACE, poll_every_s=0.2)  # type: ignore[arg-type]
@@ -223,4 +223,4 @@ def test_the_control_service_of_a_head_may_die(bench: Bench) -> None:
 def test_an_address_without_a_cluster_is_told_in_words() -> None:
     """At once, with the address and what to look at; Ray itself once tried for five minutes."""
     with pytest.raises(ClusterError, match=r"cluster\.address='127\.0\.0\.1:1': .*refused\. Expected .*`ray status`"):
-        ray_cluster.join("127.0.0.1:1")
+        connection.join("127.0.0.1:1")

@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 
 from aggregation.dataset.collect import collect
-from orchestrator import ray_cluster
 from orchestrator.local_head import LocalHead
+from orchestrator.on_ray import connection
+from orchestrator.on_ray.log_reading import read_spread
 
 
 @pytest.fixture
 def head() -> Iterator[LocalHead]:
     """A cluster of one node, which this process has joined."""
     head = LocalHead(f"reading{os.getpid()}", cpus=2.0, gpus=0.0, namespace="dreamsweep-test")
-    ray_cluster.join(head.address())
+    connection.join(head.address())
     try:
         yield head
     finally:
-        ray_cluster.ray.shutdown()
+        connection.ray.shutdown()
         head.stop()
 
 
@@ -40,7 +41,7 @@ def test_a_cluster_reads_the_same_store_byte_for_byte(tmp_path: Path) -> None:
             (folder / "scores.jsonl").write_text("\n".join(lines) + '\n{"step": 5, "epi', encoding="utf-8")
 
     here = collect([logs], tmp_path / "here", suite="dmc_proprio")
-    there = collect([logs], tmp_path / "there", suite="dmc_proprio", spread=ray_cluster.read_spread(2))
+    there = collect([logs], tmp_path / "there", suite="dmc_proprio", spread=read_spread(2))
 
     assert {**there.to_json(), "store": ""} == {**here.to_json(), "store": ""}
     assert _files(tmp_path / "there" / "scores") == _files(tmp_path / "here" / "scores")
