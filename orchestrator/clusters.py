@@ -84,7 +84,11 @@ def reading_spread(address: str) -> "Spread":
     Raises:
         ClusterError: it cannot be joined.
     """
-    _prepare(ClusterSettings(backend="ray", address=address))
+    is_open = os.environ.get("RAY_AUTH_MODE") == "disabled"  # nobody says that by accident
+    _prepare(
+        ClusterSettings(backend="ray", address=address, auth="open" if is_open else "token"),
+        how_open="RAY_AUTH_MODE=disabled",
+    )
     from orchestrator.on_ray import connection
     from orchestrator.on_ray.log_reading import read_spread
 
@@ -92,7 +96,7 @@ def reading_spread(address: str) -> "Spread":
     return read_spread()
 
 
-def _prepare(settings: ClusterSettings) -> None:
+def _prepare(settings: ClusterSettings, *, how_open: str = "cluster.auth=open") -> None:
     """Set and check what Ray reads when it is imported."""
     if settings.backend == "local":
         prepare_environ()
@@ -101,5 +105,5 @@ def _prepare(settings: ClusterSettings) -> None:
         raise ClusterError(
             f"RAY_AUTH_MODE is {mode}; expected token, with RAY_AUTH_TOKEN_PATH naming the cluster's token. Without "
             f"one, everybody who reaches its ports can run programs there. Set both on the head, on every node and "
-            f"here; or join an open cluster on purpose with cluster.auth=open."
+            f"here; or join an open cluster on purpose with {how_open}."
         )

@@ -11,6 +11,9 @@ from orchestrator.outcomes import Outcome
 from orchestrator.policy import Limits
 from sweeps.contracts import Resources, RunKey
 
+#: The memory of a node where nobody counts it: room for everything.
+UNCOUNTED_BYTES = 2**60
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOpened:

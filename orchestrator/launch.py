@@ -11,7 +11,7 @@ from rich.console import Console
 from orchestrator import clock
 from orchestrator.cluster import Cluster
 from orchestrator.display import Display
-from orchestrator.events import Event, NodeJoined, SweepOpened
+from orchestrator.events import UNCOUNTED_BYTES, Event, NodeJoined, SweepOpened
 from orchestrator.interrupt import Interrupt
 from orchestrator.journal import Journal
 from orchestrator.lock import RootLock
@@ -220,7 +220,7 @@ def _node_resources(node: NodeJoined) -> Resources:
 
 def _in_words(resources: Resources) -> str:
     parts = [f"{resources.cpus:g} CPUs", f"{resources.gpus:g} GPUs"]
-    if resources.memory_bytes:
+    if 0 < resources.memory_bytes < UNCOUNTED_BYTES:
         parts.append(f"{resources.memory_bytes / 2**30:.1f} GiB of memory")
     parts += [f"{amount:g} {name}" for name, amount in sorted(resources.custom.items())]
     return ", ".join(parts)

@@ -11,7 +11,7 @@ from orchestrator.attempts.dock import Dock, check_storage
 from orchestrator.attempts.outbox import check_local
 from orchestrator.attempts.worker import ORPHAN_GRACE_S, AttemptReport, AttemptWorker, Terms
 from orchestrator.commands import LaunchAttempt, StopAttempt
-from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
+from orchestrator.events import UNCOUNTED_BYTES, AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.files import read_records
 from sweeps.layout import SweepRoot
@@ -99,7 +99,14 @@ class ProcessCluster:
         if not self._is_announced:
             self._is_announced = True
             events.append(
-                NodeJoined(at=at, node=_NODE, cpus=self._cpus, gpus=self._gpus, memory_bytes=2**60, host=_host())
+                NodeJoined(
+                    at=at,
+                    node=_NODE,
+                    cpus=self._cpus,
+                    gpus=self._gpus,
+                    memory_bytes=UNCOUNTED_BYTES,
+                    host=_host(),
+                )
             )
         for key, attempt in [name for name in self._lost if self._is_gone(*name)]:
             self._lost.remove((key, attempt))

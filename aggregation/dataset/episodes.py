@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aggregation.dataset.arrow_columns import numbers_of
 from aggregation.dataset.partition import partition_folder
 from aggregation.dataset.store import Generation, HeldGeneration, Store
-from aggregation.dataset.tables import read_table
+from aggregation.dataset.tables import read_runs_table
 from sweeps.contracts import RunKey
 from sweeps.errors import LogError
 from sweeps.selection import selected
@@ -104,7 +104,7 @@ def open_runs(
     held = Store(store).held()
     if held is None:
         raise LogError(f"{store} holds no dataset yet; run `dreamsweep aggregate` on it first.")
-    rows = read_table(held.generation.runs_table).to_pylist()
+    rows = read_runs_table(held.generation.runs_table)
     for kind, wanted in (("suite", suites), ("task", tasks), ("label", labels)):
         if wanted:
             chosen = selected(kind, wanted, {str(row[kind]) for row in rows}, where=str(store))

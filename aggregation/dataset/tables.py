@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ from aggregation.dataset.arrow_columns import table
 from aggregation.dataset.schema import RUNS
 from aggregation.dataset.state import RunState
 from aggregation.logs.seams import gap_frames
+from sweeps.errors import LogError
 
 _SECONDS_PER_HOUR = 3600
 
@@ -17,6 +19,21 @@ _SECONDS_PER_HOUR = 3600
 def runs_table(states: Iterable[RunState]) -> pa.Table:
     """One row per run, in the order of their keys."""
     return table([_run_row(state) for state in sorted(states, key=lambda each: each.card.key)], RUNS)
+
+
+def read_runs_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of the table of runs.
+
+    Raises:
+        LogError: the file is damaged.
+    """
+    try:
+        return list(read_table(path).to_pylist())
+    except pa.ArrowInvalid as error:
+        raise LogError(
+            f"{path} is damaged: {error}. The logs are untouched: remove {path.parents[1]}, collect them with "
+            f"`dreamsweep aggregate`, and import references once more."
+        ) from None
 
 
 def read_table(path: Path) -> pa.Table:

@@ -20,7 +20,7 @@ from aggregation.dataset.collect import Progress
 from aggregation.dataset.episodes import Episodes, read_partition
 from aggregation.dataset.partition import partition_folder
 from aggregation.dataset.store import Generation, HeldGeneration, Store
-from aggregation.dataset.tables import read_table
+from aggregation.dataset.tables import read_runs_table
 from aggregation.dataset.window_scores import Window, WindowScore, window_scores
 from aggregation.logs.planned_runs import PlannedRun, planned_runs
 from aggregation.sources.schedules import Schedules
@@ -299,7 +299,7 @@ def held_generation(store: Path) -> HeldGeneration:
 
 def _runs(source: Source) -> Iterator[RunInfo]:
     """The runs of a dataset, and those that are planned beside them."""
-    rows = read_table(source.generation.runs_table).to_pylist()
+    rows = read_runs_table(source.generation.runs_table)
     held = {RunKey(suite=row["suite"], task=row["task"], label=row["label"], seed=row["seed"]): row for row in rows}
     ratios: dict[tuple[str, str], float] = {}
     for key, row in held.items():

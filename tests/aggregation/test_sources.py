@@ -119,6 +119,17 @@ def test_a_mistake_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(temporary.iterdir()) == []
 
 
+def test_a_damaged_table_of_runs_is_told_in_words(tmp_path: Path) -> None:
+    """With what to do; the logs hold everything."""
+    write_foreign(tmp_path / "logs", log_text([(10, 1.0)]))
+    open_sources([tmp_path / "logs"], store=tmp_path / "store")
+    table = (tmp_path / "store" / "runs.parquet").resolve()
+    table.write_bytes(table.read_bytes()[:-10])
+
+    with pytest.raises(LogError, match=rf"{table} is damaged: .*remove {table.parents[1]}, collect"):
+        open_sources([tmp_path / "store"])
+
+
 def test_wild_cards_choose_runs(tmp_path: Path) -> None:
     """In labels as they are in a file, and as they are shown beside another file's."""
     for name in ("one", "two"):

@@ -311,6 +311,16 @@ def test_a_cluster_without_a_token_is_refused(
     sentence(capsys.readouterr().err, rf"RAY_AUTH_MODE is {mode or 'not set'}; expected token, .* cluster\.auth=open\.")
 
 
+def test_reading_on_an_open_cluster_is_asked_for_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`aggregate` has no option for it; Ray's own variable says so on purpose."""
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+
+    assert main(["aggregate", str(tmp_path), "--store", str(tmp_path / "store"), "--ray", "127.0.0.1:1"]) == 1
+    sentence(capsys.readouterr().err, r"RAY_AUTH_MODE is not set; .* on purpose with RAY_AUTH_MODE=disabled\.")
+
+
 def test_a_run_that_fits_on_no_node_is_refused(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Ray would let it wait for ever without a word."""
     assert main(words("resources.gpus=1", root=root)) == 1
@@ -318,6 +328,7 @@ def test_a_run_that_fits_on_no_node_is_refused(root: Path, capsys: pytest.Captur
     err = capsys.readouterr().err
     assert "asks for 1 CPUs, 1 GPUs" in err
     assert "4 CPUs, 0 GPUs" in err
+    assert "GiB" not in err, "nobody counts the memory here"
     assert "Traceback" not in err
 
 
