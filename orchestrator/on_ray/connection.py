@@ -5,6 +5,7 @@ import logging
 import signal
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -26,8 +27,11 @@ def join(address: str) -> None:
     try:
         _check_answers(address)
         on_sigterm = signal.getsignal(signal.SIGTERM)
-        # Ray's own lines belong into its log folder, not into the table of a sweep.
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        # Workers look for modules first in the folder from which Ray was joined: there, a file of the user's named
+        # statistics.py would be taken for Python's, and no worker would start.
+        with contextlib.chdir(Path(__file__).parents[2]):
+            # Ray's own lines belong into its log folder, not into the table of a sweep.
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         with contextlib.suppress(ValueError, TypeError):  # not the first thread, or a handler that is not Python's
             # Ray takes it, also in the middle of a sweep that had to join another cluster.
             signal.signal(signal.SIGTERM, on_sigterm)

@@ -188,6 +188,21 @@ def test_a_killed_worker_is_lost_and_its_trainer_with_it(bench: Bench) -> None:
     wait_until(lambda: not is_alive(pid))
 
 
+def test_files_where_the_user_stands_are_no_modules_of_workers(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would have its workers take them for Python's own, and none would start."""
+    for name in ("statistics.py", "sweeps.py"):
+        (tmp_path / name).write_text("raise SystemExit('taken')")
+    monkeypatch.chdir(tmp_path)
+    bench.cluster.open(bench.root, sweep_id(bench), bench.specs)
+    spec = bench.run()
+    bench.launch(spec)
+
+    assert bench.ended(spec).outcome == "succeeded"
+    assert Path.cwd() == tmp_path
+
+
 def test_an_attempt_without_a_lease_never_begins(bench: Bench) -> None:
     """Its node, and not the run, is at fault: it is tried again elsewhere."""
     bench.cluster.open(bench.root, sweep_id(bench), bench.specs)
