@@ -3,7 +3,6 @@
 Safe while the logs grow and however often it is stopped: readers see the earlier generation or the next.
 """
 
-import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,8 +22,6 @@ from aggregation.logs.memory import keep_freed
 from aggregation.logs.seams import gap_frames
 from aggregation.logs.spread import Spread, read_here
 from sweeps.errors import ConfigError, LogError
-
-_log = logging.getLogger(__name__)
 
 #: Told the bytes read so far and the bytes to read.
 Progress = Callable[[int, int], None]
@@ -254,8 +251,6 @@ class Collection:
         ]
         summary.unusable += [reason for update in self._updates for reason in update.unread]
         summary.unusable += [each.reason for each in (*found.unusable, *found.unreadable)]
-        for reason in summary.unusable:
-            _log.warning("%s", reason)
         return summary
 
 

@@ -1,6 +1,7 @@
 """Finds the dataset behind a path, whatever the path is; what holds none is collected or imported into one first."""
 
 import contextlib
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +12,9 @@ from aggregation.dataset.store import Store
 from sweeps.errors import LogError
 from sweeps.layout import SweepRoot
 
+log = logging.getLogger(__name__)
+
+_MOST_WARNINGS = 10
 _SCORE_FILES = ("*-*.json.gz", "*-*.json")
 
 
@@ -64,7 +68,7 @@ class StoreFinder:
         if path.is_dir() and Store(path).current() is not None:
             if is_root and self._brings_up_to_date:
                 with contextlib.suppress(LogError):  # one that cannot be written is read as it is
-                    collect([path], path, progress=self._progress)
+                    self._collect(path, path)
             return "root" if is_root else "store", path
         files = [path] if path.is_file() else _score_files(path)
         if is_root:
@@ -79,8 +83,15 @@ class StoreFinder:
         """Collect the dataset of a folder of logs; that of a sweep root goes where every command expects it."""
         root = SweepRoot(path)
         place = path if root.config.exists() and _is_writable(path) else self._place(name)
-        collect([path], place, suite=suite, progress=self._progress)
+        self._collect(path, place, suite=suite)
         return place
+
+    def _collect(self, path: Path, place: Path, *, suite: str | None = None) -> None:
+        summary = collect([path], place, suite=suite, progress=self._progress)
+        for reason in summary.unusable[:_MOST_WARNINGS]:
+            log.warning("left out: %s", reason)
+        if len(summary.unusable) > _MOST_WARNINGS:
+            log.warning("left out: %s more", f"{len(summary.unusable) - _MOST_WARNINGS:,}")
 
     def _place(self, name: str) -> Path:
         if self._store is not None:

@@ -130,6 +130,18 @@ def test_a_damaged_table_of_runs_is_told_in_words(tmp_path: Path) -> None:
         open_sources([tmp_path / "store"])
 
 
+def test_what_is_left_out_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of many folders, the first few and the number of the others."""
+    write_foreign(tmp_path / "logs", log_text([(10, 1.0)]))
+    for number in range(13):
+        write_foreign(tmp_path / "logs", log_text([(10, 1.0)]), label=f"no label {number}")
+
+    open_sources([tmp_path / "logs"])
+    assert len(caplog.messages) == 11
+    assert "no label" in caplog.messages[0]
+    assert caplog.messages[-1] == "left out: 3 more"
+
+
 def test_wild_cards_choose_runs(tmp_path: Path) -> None:
     """In labels as they are in a file, and as they are shown beside another file's."""
     for name in ("one", "two"):
