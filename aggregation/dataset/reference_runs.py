@@ -74,6 +74,5 @@ def _reading(record: ScoreRecord) -> Reading:
         lengths=None,
         segments=[Segment(attempt=1, rows=len(steps))],
         place=Place(),
-        read_rows=len(steps),
         non_finite=int(np.count_nonzero(np.isnan(scores))),
     )

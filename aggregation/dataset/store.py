@@ -12,7 +12,7 @@
 
 Files that did not change are hard links into the earlier generation. A reader that listed the dataset before the
 step finds every file it listed afterwards, under the same name: files are added, or replaced by versions of
-themselves that begin with the same bytes (dataset.py).
+themselves that begin with the same bytes (part_file.py).
 """
 
 import contextlib

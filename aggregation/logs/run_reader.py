@@ -59,8 +59,6 @@ class Reading:
     #: All of the run's segments, earlier readings included.
     segments: list[Segment]
     place: Place
-    #: Rows read, those left out included.
-    read_rows: int
     #: How many of `values` are null.
     non_finite: int
     #: Of metrics: the number of each row's name, and the names.
@@ -121,7 +119,6 @@ class RowsInTheMaking:
             names=list(self._names or ()),
             segments=segments,
             place=place,
-            read_rows=self.rows,
             non_finite=int(np.count_nonzero(np.isnan(whole.values))),
             faults=[fault for piece in self._pieces for fault in piece.faults],
             fingerprint=fingerprint,
