@@ -4,6 +4,7 @@ Safe while the logs grow and however often it is stopped: readers see the earlie
 """
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -206,6 +207,8 @@ class Collection:
         return found
 
     def _write(self, generation: Generation, syncs: Syncs, faults: FaultSpool) -> None:
+        if self._metrics is None:  # there may be some from an earlier generation
+            shutil.rmtree(generation.folder(METRIC_ROWS), ignore_errors=True)
         total, before = sum(update.bytes for update in self._updates), 0
         for update in reversed(self._updates):
             if update is self._scores and self._metrics is not None and has_lengths(self._after.metrics):

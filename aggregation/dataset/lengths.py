@@ -119,7 +119,7 @@ def amend_file(dataset: Dataset, path: Path, amended: Mapping[str, int], lengths
         ]
         if not groups:
             return False
-        later = PartFile(dataset, path, replaces=True)
+        later = PartFile(dataset, path, earlier=pa.OSFile(str(path)))
         for group in range(file.num_row_groups):
             table = file.read_row_group(group).unify_dictionaries()
             column = _lengths(table, amended, lengths) if group in groups else None

@@ -7,6 +7,7 @@ earlier one, its footer included, and whoever knows the earlier length or footer
 """
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,39 +26,35 @@ class PartFile:
     Args:
         dataset: What its columns are.
         path: Where it goes.
-        kept: Of the file that is there, to let its rows count in the new version.
-        replaces: There is a file. The new one begins with its bytes, so that its readers can go on.
+        earlier: The version that is there, with whose bytes the new one begins so that its readers can go on; closed
+            when it was copied. None where there is none.
+        kept: Its footer, to let its rows count in the new version; None where they do not.
     """
 
     def __init__(
-        self, dataset: Dataset, path: Path, *, kept: pq.FileMetaData | None = None, replaces: bool = False
+        self,
+        dataset: Dataset,
+        path: Path,
+        *,
+        earlier: pa.NativeFile | None = None,
+        kept: pq.FileMetaData | None = None,
     ) -> None:
         self.path = path
-        self._fresh = path.with_name(f".{path.name}.new")
+        self.unfinished = path.with_name(f".{path.name}.new")
         self._kept = kept
-        self._sink = pa.OSFile(str(self._fresh), "wb")
+        self._sink = pa.OSFile(str(self.unfinished), "wb")
         self._footers: list[pq.FileMetaData] = []
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            dataset.schema,
-            # Columns of few values are run lengths already; each compressor costs more than it would save there.
-            compression={name: "NONE" if name in dataset.repeated else "ZSTD" for name in dataset.schema.names},
-            compression_level={name: 1 for name in dataset.schema.names if name not in dataset.repeated},
-            use_dictionary=dataset.repeated,
-            write_statistics=dataset.sought,
-            column_encoding=dataset.encodings,
-            write_batch_size=_WRITTEN_AT_ONCE,
-            metadata_collector=self._footers,
-        )
-        if replaces or kept is not None:
-            self._copy(path)
+        self._writer = pq.ParquetWriter(self._sink, dataset.schema, metadata_collector=self._footers, **_form(dataset))
+        if earlier is not None:
+            self._copy(earlier)
 
-    def _copy(self, path: Path) -> None:
-        """Begin with the bytes of `path`. Offsets of row groups count from the file's start, wherever they lie."""
-        with path.open("rb") as earlier:
+    def _copy(self, earlier: pa.NativeFile) -> None:
+        """Begin with the earlier bytes. Offsets of row groups count from the file's start, wherever they lie."""
+        with earlier:
+            earlier.seek(0)
             # Arrow's writer has written the four bytes that every file begins with, and asks the sink where it is.
             assert earlier.read(self._sink.tell()) == _MAGIC
-            while chunk := earlier.read(_COPY_BYTES):
+            while len(chunk := earlier.read_buffer(_COPY_BYTES)):
                 self._sink.write(chunk)
 
     def write(self, table: pa.Table) -> None:
@@ -70,9 +67,23 @@ class PartFile:
             self._kept.append_row_groups(self._footers[0])
             self._kept.write_metadata_file(self._sink)
         self._sink.close()
-        self._fresh.replace(self.path)
+        self.unfinished.replace(self.path)
 
     def abandon(self) -> None:
         self._writer.close()
         self._sink.close()
-        self._fresh.unlink()
+        self.unfinished.unlink()
+
+
+def _form(dataset: Dataset) -> dict[str, Any]:
+    """How the columns are written."""
+    # Columns of few values are run lengths already; each compressor costs more than it would save there.
+    compressed = [name for name in dataset.schema.names if name not in dataset.repeated]
+    return {
+        "compression": dict.fromkeys(dataset.repeated, "NONE") | dict.fromkeys(compressed, "ZSTD"),
+        "compression_level": dict.fromkeys(compressed, 1),
+        "use_dictionary": dataset.repeated,
+        "write_statistics": dataset.sought,
+        "column_encoding": dataset.encodings,
+        "write_batch_size": _WRITTEN_AT_ONCE,
+    }

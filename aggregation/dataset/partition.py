@@ -19,16 +19,19 @@ import pyarrow.parquet as pq
 
 from aggregation.dataset.arrow_columns import numbers, numbers_of, texts
 from aggregation.dataset.lengths import LengthLog, amend_file
+from aggregation.dataset.mirror import Files, files_of, mirror
 from aggregation.dataset.part_file import PartFile
 from aggregation.dataset.rows import rows_table
 from aggregation.dataset.schema import Dataset
-from aggregation.dataset.store import Syncs, link_or_copy
+from aggregation.dataset.store import Syncs
 from aggregation.logs.run_files import RunCard
 from aggregation.logs.run_reader import Reading
 from aggregation.logs.seams import surviving
 
 #: Rows that are held until they are written as one row group.
 _GROUP_ROWS = 1 << 18
+#: Rows of which not much is gained by writing them beside the reading of the next ones.
+_FEW_ROWS = 1 << 15
 #: A newest file below this, or below an eighth of its partition, takes new rows.
 _SMALL_BYTES = 1 << 19
 _ROW_BYTES = 5  # of a row, about
@@ -49,19 +52,6 @@ def write_empty(dataset: Dataset, folder: Path, syncs: Syncs) -> None:
     """Make a dataset without rows readable."""
     pq.write_table(dataset.empty, folder / _EMPTY)
     syncs.add(folder / _EMPTY)
-
-
-def carry(earlier: Path, target: Path, syncs: Syncs) -> list[Path]:
-    """Take the files of a partition over as they are, in their order; none where there is no such partition."""
-    try:
-        names = sorted(path.name for path in earlier.iterdir() if path.name.startswith("part-"))
-    except FileNotFoundError:
-        return []
-    paths = [target / name for name in names]
-    for path in paths:
-        if link_or_copy(earlier / path.name, path):
-            syncs.add(path)
-    return paths
 
 
 @dataclass(slots=True)
@@ -114,6 +104,7 @@ class Partition:
     ) -> None:
         self._dataset = dataset
         self._earlier = earlier
+        self._files: Files = {} if earlier is None else files_of(earlier)
         self._target = target
         self._gone = gone
         self._lengths = lengths
@@ -126,6 +117,11 @@ class Partition:
         self._paths: list[Path] = []
         #: Files that lost rows.
         self._thinned: set[Path] = set()
+
+    @property
+    def is_light(self) -> bool:
+        """Whether there is nothing to do but to write a few rows."""
+        return not self._gone and self._lengths is None and self._file is None and self._held_rows <= _FEW_ROWS
 
     def append(self, card: RunCard, reading: Reading, *, has_metrics: bool = False) -> None:
         """Take the new rows of a run, with the lengths of its metrics where it has any."""
@@ -140,16 +136,20 @@ class Partition:
 
     def close(self, rules: Rules) -> dict[str, Kept]:
         """Finish the files, take out what `rules` say, and return what is left of the runs they name."""
-        self._paths = carry(self._earlier, self._target, self._syncs) if self._earlier is not None else []
-        self._filter(self._paths, dict.fromkeys(self._gone))
-        growing = self._growing() if self._held and self._file is None else None
+        is_plain = not rules and not self._gone
+        growing = self._growing(self._earlier, self._files) if is_plain else None
+        others = {path.name for path in (growing.path if growing else None, self._file and self._file.unfinished) if path}
+        self._paths = mirror(self._earlier, self._files, self._target, self._syncs, but=others)
+        if not is_plain:
+            self._filter(self._paths, dict.fromkeys(self._gone))
+            growing = self._growing(self._target, files_of(self._target))
         left = self._filter([path for path in self._paths if growing is None or path != growing.path], rules)
         if growing is not None and self._thinned - {growing.path}:
             # What comes in the place of lost rows must not show beside an earlier version of the file that held them.
             _add_all(left, self._filter([growing.path], rules))
             growing = None
         if growing is not None:
-            self._file = PartFile(self._dataset, growing.path, kept=growing.kept)
+            self._file = PartFile(self._dataset, growing.path, earlier=growing.file, kept=growing.kept)
         self._write_held()
         if self._file is not None:
             self._file.close()
@@ -183,12 +183,16 @@ class Partition:
             self._file.write(rows_table(self._dataset, self._held))
         self._held, self._held_rows = [], 0
 
-    def _growing(self) -> "_Growing | None":
-        """The newest file while it is small, so that a longer version of it takes the new rows."""
-        sizes = [path.stat().st_size for path in self._paths]
-        if not sizes or sizes[-1] + _ROW_BYTES * self._held_rows >= max(_SMALL_BYTES, sum(sizes) // 8):
+    def _growing(self, folder: Path | None, files: Files) -> "_Growing | None":
+        """The newest of a folder's files while it is small, so that a longer version of it takes the new rows."""
+        if folder is None or not files or not self._held or self._file is not None:
             return None
-        newest = _Growing(self._paths[-1], pq.read_metadata(self._paths[-1]))
+        name, size = max(files), files[max(files)].size
+        total = sum(mark.size for mark in files.values())
+        if size + _ROW_BYTES * self._held_rows >= max(_SMALL_BYTES, total // 8):
+            return None
+        file = pa.OSFile(f"{folder}/{name}")
+        newest = _Growing(self._target / name, file, pq.read_metadata(file))
         return newest if newest.kept.num_row_groups < _MANY_GROUPS else None
 
     def _merge(self) -> Path:
@@ -209,7 +213,10 @@ class Partition:
 class _Growing:
     """A file that takes further rows, and what it holds."""
 
+    #: Of the version in the making.
     path: Path
+    #: The one that is there.
+    file: pa.NativeFile
     kept: pq.FileMetaData
 
 
@@ -223,7 +230,7 @@ def filter_file(dataset: Dataset, path: Path, rules: Rules) -> tuple[dict[str, K
     with pq.ParquetFile(path) as file:
         if not _holds(file, rules):
             return left, dropped
-        later = PartFile(dataset, path, replaces=True)
+        later = PartFile(dataset, path, earlier=pa.OSFile(str(path)))
         for group in range(file.num_row_groups):
             table = file.read_row_group(group).unify_dictionaries()
             stays, found = _staying(dataset, table, rules)

@@ -12,7 +12,8 @@
 
 Files that did not change are hard links into the earlier generation. A reader that listed the dataset before the
 step finds every file it listed afterwards, under the same name: files are added, or replaced by versions of
-themselves that begin with the same bytes (part_file.py).
+themselves that begin with the same bytes (part_file.py). The generation before the published one becomes the next, or
+goes, unless a reader holds it.
 """
 
 import contextlib
@@ -182,10 +183,17 @@ class Store:
         return None
 
     def begin(self) -> Generation:
-        """Make the folder of the next generation, invisible until it is published."""
-        numbers = [int(path.name) for path in self._collected.iterdir() if path.name.isdigit()]
-        generation = Generation(self._collected / f"{max(numbers, default=0) + 1:06d}")
-        generation.path.mkdir(parents=True)
+        """Make the folder of the next generation, invisible until it is published.
+
+        Its datasets may hold what they held in one that no reader needs any more: folders are dearer than files.
+        """
+        names = self._names()
+        current = self.current()
+        generation = Generation(self._collected / f"{int(max(names, default='0')) + 1:06d}")
+        for name in reversed(names):
+            if (current is None or name != current.path.name) and _reuse(self._collected / name, generation):
+                return generation
+        generation.path.mkdir()
         return generation
 
     def publish(self, generation: Generation, syncs: Syncs) -> None:
@@ -214,39 +222,60 @@ class Store:
         """Remove a generation that was not published."""
         shutil.rmtree(generation.path, ignore_errors=True)
 
+    def _names(self) -> list[str]:
+        """Of the generations that are there, the earliest first."""
+        return sorted(name for name in os.listdir(self._collected) if name.isdigit())
+
     def _remove_others(self, generation: Generation) -> None:
-        names = sorted(path.name for path in self._collected.iterdir() if path.name.isdigit())
-        earlier = [name for name in names if name < generation.path.name]
+        earlier = [name for name in self._names() if name < generation.path.name]
         for name in earlier[: len(earlier) - _KEPT_GENERATIONS]:
             _remove(Generation(self._collected / name))
 
 
-def link_or_copy(source: Path, target: Path) -> bool:
-    """Let `target` be the same file as `source`, or a copy where the file system has no hard links; tell whether."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-        return True
-    return False
-
-
 def _remove(generation: Generation) -> None:
     """Remove a generation, unless a reader holds it; a later collection then tries again."""
+    with _unless_held(generation) as is_free:
+        if is_free:
+            shutil.rmtree(generation.path, ignore_errors=True)
+
+
+def _reuse(path: Path, generation: Generation) -> bool:
+    """Make a generation from the folders of another, unless a reader holds that; tell whether."""
+    try:
+        if path.stat().st_uid != os.geteuid():
+            return False  # its folders may not let us write
+        with _unless_held(Generation(path)) as is_free:
+            if is_free:
+                path.rename(generation.path)
+                with os.scandir(generation.path) as entries:
+                    for entry in entries:
+                        if not entry.is_dir(follow_symlinks=False):
+                            os.unlink(entry.path)
+            return is_free
+    except OSError as error:
+        _log.debug("%s cannot be used once more: %s", path, error)
+        shutil.rmtree(generation.path, ignore_errors=True)
+        return False
+
+
+@contextlib.contextmanager
+def _unless_held(generation: Generation) -> Iterator[bool]:
+    """Tell whether no reader holds a generation, and let none begin to."""
     try:
         handle = os.open(generation.state, os.O_RDWR)
     except OSError:
-        shutil.rmtree(generation.path, ignore_errors=True)
+        yield True  # it was never whole
         return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_held = False
-    except OSError as error:
-        # Where there are no locks, nothing can be held.
-        is_held = isinstance(error, BlockingIOError)
-    if not is_held:
-        shutil.rmtree(generation.path, ignore_errors=True)
-    os.close(handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_held = False
+        except OSError as error:
+            # Where there are no locks, nothing can be held.
+            is_held = isinstance(error, BlockingIOError)
+        yield not is_held
+    finally:
+        os.close(handle)
 
 
 def _shown(path: Path) -> list[Path]:

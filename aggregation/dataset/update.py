@@ -10,7 +10,8 @@ from typing import Self
 
 from aggregation.dataset.fault_spool import FaultSpool
 from aggregation.dataset.lengths import LENGTH, LengthSource
-from aggregation.dataset.partition import Kept, Partition, carry, partition_folder, write_empty
+from aggregation.dataset.mirror import files_of, lay_out, mirror
+from aggregation.dataset.partition import Kept, Partition, partition_folder, write_empty
 from aggregation.dataset.schema import Dataset
 from aggregation.dataset.state import RunState
 from aggregation.dataset.store import Generation, Syncs
@@ -186,7 +187,6 @@ class Update:
         """
         done = 0
         target = generation.folder(self.dataset)
-        target.mkdir(parents=True)
         self.plans.sort(key=lambda plan: (plan.state.partition, plan.state.key))
         read = [(plan.task, plan.bytes) for plan in self.plans if plan.task is not None]
         pieces = batches([task for task, _ in read], [size for _, size in read])
@@ -198,12 +198,11 @@ class Update:
         for state in (*self.gone, *(self.before[plan.state.key] for plan in self.plans if plan.is_anew)):
             leaving.setdefault(state.partition, set()).add(state.key)
         touched = sorted(groups.keys() | leaving.keys())
-        self._carry(target, set(touched), syncs)
+        self._lay_out(target, set(touched), syncs)
         closing: deque[Future[dict[str, Kept]]] = deque()
         with ThreadPoolExecutor(_CLOSERS) as pool:
             for partition in touched:
                 folder = partition_folder(*partition)
-                _make(target / folder)
                 files = Partition(
                     self.dataset,
                     earlier=self._earlier / folder if self._earlier else None,
@@ -234,6 +233,9 @@ class Update:
                             break
                         # Where the first slice was read, since the log may lie nowhere else.
                         [[reading]] = spread(read_batch, [(_next_slice(plan.task, reading),)])
+                if not rules and files.is_light:  # sooner done than handed to a thread
+                    files.close(rules)
+                    continue
                 closing.append(pool.submit(files.close, rules))
                 if len(closing) > _CLOSERS:
                     self._leave(closing.popleft().result())
@@ -283,23 +285,17 @@ class Update:
     def _note_lengths(self, run: str, step: int) -> None:
         self.changed_lengths[run] = min(self.changed_lengths.get(run, NO_CUT), step)
 
-    def _carry(self, target: Path, touched: set[tuple[str, str]], syncs: Syncs) -> None:
-        """Take the files of untouched partitions over into the new generation."""
+    def _lay_out(self, target: Path, touched: set[tuple[str, str]], syncs: Syncs) -> None:
+        """Make the folders of all partitions, and take the files of untouched ones over into the new generation."""
+        folders = {partition_folder(*partition) for partition in touched}
+        untouched = {partition_folder(*state.partition) for state in self.after.values()} - folders
         if self._earlier is None:
-            return
-        folders = {partition_folder(*state.partition) for state in self.after.values()}
-        for folder in sorted(folders - {partition_folder(*partition) for partition in touched}):
-            if (self._earlier / folder).is_dir():
-                _make(target / folder)
-                carry(self._earlier / folder, target / folder, syncs)
-
-
-def _make(folder: Path) -> None:
-    """Make a folder, most often below one that is there."""
-    try:
-        folder.mkdir()
-    except FileNotFoundError:
-        folder.mkdir(parents=True)
+            untouched.clear()
+        untouched = {folder for folder in untouched if (self._earlier / folder).is_dir()}
+        lay_out(target, {str(folder) for folder in folders | untouched})
+        for folder in sorted(untouched):
+            earlier = self._earlier / folder
+            mirror(earlier, files_of(earlier), target / folder, syncs)
 
 
 def _is_same(before: RunState, log: RunLog) -> bool:

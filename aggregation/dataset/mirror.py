@@ -1,0 +1,107 @@
+"""Lets the folders of a generation in the making hold what the published one holds, whatever they held before.
+
+A generation is made from the folders of one that no reader needs any more (store.py): those of its partitions, and
+most of its files, are the next one's too. What differs is taken away or linked; nothing is ever changed in place.
+"""
+
+import os
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from aggregation.dataset.store import Syncs
+
+_PART = "part-"
+
+
+class Mark(NamedTuple):
+    """What tells whether two names are one file."""
+
+    size: int
+    inode: int
+    mtime_ns: int
+
+
+#: By name, the files of a partition.
+Files = dict[str, Mark]
+
+
+def lay_out(dataset: Path, folders: Collection[str]) -> None:
+    """Let a dataset consist of these folders, and of nothing else.
+
+    Args:
+        dataset: Its folder, which need not exist.
+        folders: `task=<task>/label=<label>`; those that are there keep what they hold.
+    """
+    dataset.mkdir(exist_ok=True)
+    wanted: dict[str, set[str]] = {}
+    for folder in folders:
+        task, _, label = folder.partition("/")
+        wanted.setdefault(task, set()).add(label)
+    there = _kept(str(dataset), wanted)
+    for task in sorted(wanted):
+        path = f"{dataset}/{task}"
+        if task not in there:
+            os.mkdir(path)
+        for label in sorted(wanted[task] - (_kept(path, wanted[task]) if task in there else set())):
+            os.mkdir(f"{path}/{label}")
+
+
+def files_of(partition: Path) -> Files:
+    """The files of a partition; none where it does not exist."""
+    return {name: mark for name, mark in _marks(partition).items() if name.startswith(_PART)}
+
+
+def mirror(earlier: Path | None, files: Files, target: Path, syncs: Syncs, *, but: Collection[str] = ()) -> list[Path]:
+    """Let a partition hold the files of another, as they are, and return their paths in order.
+
+    Args:
+        earlier: The published partition; None where there is none.
+        files: Those it has.
+        target: The one in the making, which is there.
+        syncs: Makes copies durable, where the file system has no hard links.
+        but: Files of the new one that others write, which are left alone.
+    """
+    there = _marks(target)
+    for name, mark in there.items():
+        if files.get(name) != mark and name not in but:
+            os.unlink(target / name)
+    for name, mark in files.items():
+        if there.get(name) != mark and name not in but and _link_or_copy(f"{earlier}/{name}", f"{target}/{name}"):
+            syncs.add(target / name)
+    return [target / name for name in sorted(files)]
+
+
+def _kept(folder: str, names: Collection[str]) -> set[str]:
+    """Those of the names that a folder holds as folders; what else is in it is removed."""
+    kept = set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+            elif entry.name in names:
+                kept.add(entry.name)
+            else:
+                shutil.rmtree(entry.path)
+    return kept
+
+
+def _marks(folder: Path) -> Files:
+    """The number alone would not do where a file system makes it up."""
+    try:
+        with os.scandir(folder) as entries:
+            stats = {entry.name: entry.stat() for entry in entries}
+    except FileNotFoundError:
+        return {}
+    return {name: Mark(stat.st_size, stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def _link_or_copy(source: str, target: str) -> bool:
+    """Let `target` be the same file as `source`, or a copy where the file system has no hard links; tell whether."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+        return True
+    return False
