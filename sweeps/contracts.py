@@ -76,6 +76,11 @@ class RunKey:
     label: str
     seed: int
 
+    @property
+    def order(self) -> tuple[str, str, str, int]:
+        """Sorts as the keys do, in less time where there are many."""
+        return self.suite, self.task, self.label, self.seed
+
     def __str__(self) -> str:
         return f"{self.suite}/{self.task.replace('/', ':')}/{self.label}/{self.seed}"
 

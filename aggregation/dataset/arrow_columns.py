@@ -30,11 +30,11 @@ def numbers_of(column: pa.Array) -> NDArray[Any]:
 def texts(values: Sequence[str | None]) -> pa.Array:
     """A column of texts; null for None."""
     encoded = [b"" if value is None else value.encode("utf-8", errors="replace") for value in values]
-    offsets = np.zeros(len(values) + 1, np.int64)
+    offsets = np.zeros(len(values) + 1, np.int32)
     np.cumsum([len(value) for value in encoded], out=offsets[1:])
     valid = np.array([value is not None for value in values], np.bool_)
     buffers = [_bitmap(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.large_string(), len(values), buffers).cast(pa.string())
+    return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
 def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -164,7 +164,7 @@ class Collection:
 
     def _loses_lengths(self, log: RunLog) -> bool:
         """Whether a run's lengths came from metrics and no longer do."""
-        before = self._before.metric_runs.get(str(log.card.key))
+        before = self._before.metric_runs.get(log.card.run)
         if before is None or before.log is None or not has_lengths(self._before.metrics):
             return False
         return log.metrics is None or not has_lengths(self._after.metrics)
@@ -223,9 +223,10 @@ class Collection:
             generation.faults_table,
             earlier=self._earlier.faults_table if self._earlier else None,
             alive={
-                (key, str(update.after[key].path))
+                (key, update.after[key].file)
                 for update in self._updates
                 for key in update.before.keys() & update.after.keys() - update.anew
+                if update.after[key].faults
             },
         )
         write_table(runs_table(self._after.runs.values()), generation.runs_table)
@@ -250,7 +251,7 @@ class Collection:
         faulty.sort(key=lambda each: (-sum(each.faults.values()), each.key, each.log or ""))
         summary.faults = dict(sorted(sum((Counter(state.faults) for state in faulty), Counter()).items()))
         summary.faulty_files = [
-            FaultyFile(run=state.key, path=str(state.path), kinds=state.faults) for state in faulty[:_LISTED_FILES]
+            FaultyFile(run=state.key, path=state.file, kinds=state.faults) for state in faulty[:_LISTED_FILES]
         ]
         summary.unusable += [reason for update in self._updates for reason in update.unread]
         summary.unusable += [each.reason for each in (*found.unusable, *found.unreadable)]

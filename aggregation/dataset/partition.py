@@ -128,7 +128,7 @@ class Partition:
         if not len(reading.steps):
             return
         if has_metrics and self._lengths is not None:
-            reading = replace(reading, lengths=self._lengths.of(str(card.key), reading.steps))
+            reading = replace(reading, lengths=self._lengths.of(card.run, reading.steps))
         self._held.append((card, reading))
         self._held_rows += len(reading.steps)
         if self._held_rows >= _GROUP_ROWS:

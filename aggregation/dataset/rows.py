@@ -29,7 +29,7 @@ def rows_table(dataset: Dataset, parts: Sequence[tuple[RunCard, Reading]]) -> pa
         "attempt": numbers(np.concatenate([reading.attempts for reading in readings]), pa.int32()),
         "step": numbers(np.concatenate([reading.steps for reading in readings]), pa.int64()),
         dataset.value: numbers(values, pa.float64(), valid=is_finite),
-        "run": _words([str(card.key) for card in cards], counts),
+        "run": _words([card.run for card in cards], counts),
     }
     if dataset.schema is SCORES:
         columns["length"] = _lengths(readings, counts)

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from aggregation.logs.compact import told
 from aggregation.logs.discover import Stamp
 from aggregation.logs.run_files import RunCard
 from aggregation.logs.seams import Segment
 
 #: Raised when a change of the code gives other rows or files for the same logs: everything is read again.
-VERSION = 5
+VERSION = 6
+_STAMPS = frozenset({"card_stamp", "log_stamp", "attempts_stamp"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class RunState:
 
     @property
     def key(self) -> str:
-        return str(self.card.key)
+        return self.card.run
 
     @property
     def partition(self) -> tuple[str, str]:
@@ -61,33 +63,30 @@ class RunState:
         return self.card.key.task, self.card.key.label
 
     @property
+    def file(self) -> str:
+        """The path of the log as a text."""
+        return f"{self.folder}/{self.log or self.card.form.file}"
+
+    @property
     def path(self) -> Path:
-        return Path(self.folder) / (self.log or self.card.form.file)
+        return Path(self.file)
 
     def to_json(self) -> dict[str, Any]:
-        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        for name in ("card_stamp", "log_stamp", "attempts_stamp"):
+        """What differs from a run that has no row yet."""
+        record = told(self)
+        for name in _STAMPS & record.keys():
             stamp = record[name]
-            record[name] = None if stamp is None else [stamp.size, stamp.mtime_ns, stamp.inode]
-        return record | {
-            "card": self.card.to_json(),
-            "segments": [segment.to_json() for segment in self.segments],
-        }
+            record[name] = [stamp.size, stamp.mtime_ns, stamp.inode]
+        return record | {"card": self.card.to_json(), "segments": [told(segment) for segment in self.segments]}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        stamps = {
-            name: None if record[name] is None else Stamp(*record[name])
-            for name in ("card_stamp", "log_stamp", "attempts_stamp")
+        """Read what `to_json` wrote."""
+        own = {
+            "card": RunCard.from_json(record["card"]),
+            "segments": [Segment(**segment) for segment in record["segments"]],
         }
-        return cls(
-            **{
-                **record,
-                **stamps,
-                "card": RunCard.from_json(record["card"]),
-                "segments": [Segment.from_json(segment) for segment in record["segments"]],
-            }
-        )
+        return cls(**{**record, **own, **{name: Stamp(*record[name]) for name in _STAMPS & record.keys()}})
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ _SECONDS_PER_HOUR = 3600
 
 def runs_table(states: Iterable[RunState]) -> pa.Table:
     """One row per run, in the order of their keys."""
-    return table([_run_row(state) for state in sorted(states, key=lambda each: each.card.key)], RUNS)
+    return table([_run_row(state) for state in sorted(states, key=lambda each: each.card.key.order)], RUNS)
 
 
 def read_runs_table(path: Path) -> list[dict[str, Any]]:
@@ -69,5 +69,5 @@ def _run_row(state: RunState) -> dict[str, object]:
         "last_step": state.last_step,
         "fps": state.last_step / state.seconds if state.last_step is not None and state.seconds > 0 else None,
         "gpu_hours": state.seconds * state.card.gpus / _SECONDS_PER_HOUR if state.card.is_launched else None,
-        "path": str(state.path),
+        "path": state.file,
     }

@@ -93,7 +93,7 @@ class Update:
 
     def see(self, log: RunLog, *, is_to_be_read_anew: bool = False) -> None:
         """Decide what to do for a run that was found; where nothing changed, its state is carried over."""
-        key = str(log.card.key)
+        key = log.card.run
         before = self.before.get(key)
         if before is not None and not is_to_be_read_anew and _is_same(before, log):
             self.after[key] = before
@@ -226,7 +226,7 @@ class Update:
                     while True:
                         self._take(plan, reading, files, rules)
                         if isinstance(reading, Reading):
-                            faults.add((plan.state.key, str(plan.state.path)), reading.faults)
+                            faults.add((plan.state.key, plan.state.file), reading.faults)
                         done += plan.bytes if isinstance(reading, Unread) or not reading.has_more else 0
                         progress(done)
                         if isinstance(reading, Unread) or not reading.has_more:

@@ -210,7 +210,7 @@ def _distinct(runs: list[RunLog]) -> list[RunLog]:
         if other.folder != run.folder:
             first, second = sorted([other.folder, run.folder])
             raise LogError(
-                f"Two folders are the run {str(run.card.key)!r}: {first} and {second}. Expected one; "
+                f"Two folders are the run {run.card.run!r}: {first} and {second}. Expected one; "
                 f"remove or rename one of them, or collect them into two stores."
             )
-    return [by_key[key] for key in sorted(by_key)]
+    return sorted(by_key.values(), key=lambda run: run.card.key.order)

@@ -31,9 +31,6 @@ class LogFormat:
             score_key=trainer.get("score_key") or default.score_key,
         )
 
-    def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
     def of_metrics(self, pattern: str) -> Self:
         """The form of the log of metrics beside this one."""
         return replace(self, file=METRICS_FILE, metrics=pattern)

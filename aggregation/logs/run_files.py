@@ -7,10 +7,11 @@ name or parents say the task, the method and the seed.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from aggregation.logs.compact import told
 from aggregation.logs.log_format import LogFormat
 from aggregation.logs.seams import Seam, known_seams
 from sweeps.contracts import Attempt, RunKey, RunSpec, check_name, check_task
@@ -37,10 +38,14 @@ class RunCard:
     has_checkpoints: bool = True
     action_repeat: int = 1
     gpus: float = 0.0
+    #: The key as a text.
+    run: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "run", str(self.key))
 
     def to_json(self) -> dict[str, Any]:
-        record = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return record | {"key": str(self.key), "form": self.form.to_json()}
+        return told(self) | {"key": self.run, "form": told(self.form)}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:

@@ -8,7 +8,6 @@ stretch supersedes the earlier one: each segment keeps the rows below its cut, w
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,13 +80,6 @@ class Segment:
     #: What this segment's start makes void in earlier ones; None for the first.
     cut: int | None = None
     resumed_frame: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        return cls(**record)
 
 
 class SegmentTracker:
