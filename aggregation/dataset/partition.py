@@ -113,15 +113,15 @@ class Partition:
         self._fresh = target / f"part-{number:06d}.parquet"
         self._file: PartFile | None = None
         self._held: list[tuple[RunCard, Reading]] = []
-        self._held_rows = 0
+        #: Rows that wait to be written.
+        self.held_rows = 0
         self._paths: list[Path] = []
         #: Files that lost rows.
         self._thinned: set[Path] = set()
 
-    @property
-    def is_light(self) -> bool:
-        """Whether there is nothing to do but to write a few rows."""
-        return not self._gone and self._lengths is None and self._file is None and self._held_rows <= _FEW_ROWS
+    def is_light(self, rules: Rules) -> bool:
+        """Whether there is nothing to do but to add rows, and not many."""
+        return not (rules or self._gone or self._lengths or self._file) and self.held_rows <= _FEW_ROWS
 
     def append(self, card: RunCard, reading: Reading, *, has_metrics: bool = False) -> None:
         """Take the new rows of a run, with the lengths of its metrics where it has any."""
@@ -130,41 +130,56 @@ class Partition:
         if has_metrics and self._lengths is not None:
             reading = replace(reading, lengths=self._lengths.of(card.run, reading.steps))
         self._held.append((card, reading))
-        self._held_rows += len(reading.steps)
-        if self._held_rows >= _GROUP_ROWS:
+        self.held_rows += len(reading.steps)
+        if self.held_rows >= _GROUP_ROWS:
             self._write_held()
 
     def close(self, rules: Rules) -> dict[str, Kept]:
         """Finish the files, take out what `rules` say, and return what is left of the runs they name."""
-        is_plain = not rules and not self._gone
-        growing = self._growing(self._earlier, self._files) if is_plain else None
-        others = {path.name for path in (growing.path if growing else None, self._file and self._file.unfinished) if path}
-        self._paths = mirror(self._earlier, self._files, self._target, self._syncs, but=others)
-        if not is_plain:
-            self._filter(self._paths, dict.fromkeys(self._gone))
-            growing = self._growing(self._target, files_of(self._target))
+        if self.is_light(rules):
+            return close_light([self])
+        self._paths = self._mirrored(but=set() if self._file is None else {self._file.unfinished.name})
+        self._filter(self._paths, dict.fromkeys(self._gone))
+        growing = self._growing(self._target, files_of(self._target))
         left = self._filter([path for path in self._paths if growing is None or path != growing.path], rules)
         if growing is not None and self._thinned - {growing.path}:
             # What comes in the place of lost rows must not show beside an earlier version of the file that held them.
             _add_all(left, self._filter([growing.path], rules))
             growing = None
-        if growing is not None:
-            self._file = PartFile(self._dataset, growing.path, earlier=growing.file, kept=growing.kept)
+        self._open(growing)
         self._write_held()
         if self._file is not None:
             self._file.close()
+            _add_all(left, self._filter([self._file.path], rules))
+        if self._lengths is not None:
+            paths = sorted({*self._paths, self._file.path} if self._file is not None else self._paths)
+            self._thinned |= {path for path in paths if amend_file(self._dataset, path, self._amended, self._lengths)}
+            self._lengths.close()
+        self._settle()
+        return left
+
+    def _mirrored(self, but: set[str]) -> list[Path]:
+        """Take the published files over."""
+        return mirror(self._earlier, self._files, self._target, self._syncs, but=but)
+
+    def _open(self, growing: "_Growing | None") -> None:
+        """Begin with the file that takes the new rows."""
+        if growing is not None:
+            self._file = PartFile(self._dataset, growing.path, earlier=growing.file, kept=growing.kept)
+        elif self._held and self._file is None:
+            self._file = PartFile(self._dataset, self._fresh)
+
+    def _settle(self) -> None:
+        """Merge the files where they are many, and make durable what was written."""
+        written = set(self._thinned)
+        if self._file is not None:
+            written.add(self._file.path)
             if self._file.path not in self._paths:
                 self._paths.append(self._file.path)
-            _add_all(left, self._filter([self._file.path], rules))
-        written = self._thinned if self._file is None else self._thinned | {self._file.path}
-        if self._lengths is not None:
-            written |= {path for path in self._paths if amend_file(self._dataset, path, self._amended, self._lengths)}
-            self._lengths.close()
         if len(self._paths) > _MANY_FILES:
             written = {self._merge()}
         for path in sorted(written):
             self._syncs.add(path)
-        return left
 
     def _filter(self, paths: Sequence[Path], rules: Rules) -> dict[str, Kept]:
         """Take out of files what `rules` say."""
@@ -178,10 +193,10 @@ class Partition:
 
     def _write_held(self) -> None:
         if self._held:
-            if self._file is None:
-                self._file = PartFile(self._dataset, self._fresh)
+            self._open(None)
+            assert self._file is not None
             self._file.write(rows_table(self._dataset, self._held))
-        self._held, self._held_rows = [], 0
+        self._held, self.held_rows = [], 0
 
     def _growing(self, folder: Path | None, files: Files) -> "_Growing | None":
         """The newest of a folder's files while it is small, so that a longer version of it takes the new rows."""
@@ -189,7 +204,7 @@ class Partition:
             return None
         name, size = max(files), files[max(files)].size
         total = sum(mark.size for mark in files.values())
-        if size + _ROW_BYTES * self._held_rows >= max(_SMALL_BYTES, total // 8):
+        if size + _ROW_BYTES * self.held_rows >= max(_SMALL_BYTES, total // 8):
             return None
         file = pa.OSFile(f"{folder}/{name}")
         newest = _Growing(self._target / name, file, pq.read_metadata(file))
@@ -207,6 +222,28 @@ class Partition:
         for path in self._paths:
             path.unlink()
         return merged.path
+
+
+def close_light(partitions: Sequence[Partition]) -> dict[str, Kept]:
+    """Finish partitions that have nothing but a few new rows, and return what is left of runs that lost some: nothing.
+
+    Each step is made for all of them before the next one is: on so little data it takes half the time when the
+    processor has its code at hand.
+    """
+    growing = []
+    for each in partitions:
+        growing.append(each._growing(each._earlier, each._files))
+        each._paths = each._mirrored(but={found.path.name} if (found := growing[-1]) is not None else set())
+    for each, found in zip(partitions, growing, strict=True):
+        each._open(found)
+    for each in partitions:
+        each._write_held()
+    for each in partitions:
+        if each._file is not None:
+            each._file.close()
+    for each in partitions:
+        each._settle()
+    return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """Brings one dataset of a store from the published generation to the next: which runs changed, and their new rows."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Self
 
+from aggregation.dataset.closer import Closer
 from aggregation.dataset.fault_spool import FaultSpool
 from aggregation.dataset.lengths import LENGTH, LengthSource
 from aggregation.dataset.mirror import files_of, lay_out, mirror
@@ -22,9 +22,6 @@ from aggregation.logs.seams import NO_CUT, Seam, cuts
 from aggregation.logs.spread import Spread, Unread, batches, read_batch
 from sweeps.contracts import Attempt
 from sweeps.errors import LogError
-
-#: Partitions that are finished at a time, while the next ones are read.
-_CLOSERS = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -199,8 +196,7 @@ class Update:
             leaving.setdefault(state.partition, set()).add(state.key)
         touched = sorted(groups.keys() | leaving.keys())
         self._lay_out(target, set(touched), syncs)
-        closing: deque[Future[dict[str, Kept]]] = deque()
-        with ThreadPoolExecutor(_CLOSERS) as pool:
+        with Closer(self._leave) as closer:
             for partition in touched:
                 folder = partition_folder(*partition)
                 files = Partition(
@@ -233,14 +229,7 @@ class Update:
                             break
                         # Where the first slice was read, since the log may lie nowhere else.
                         [[reading]] = spread(read_batch, [(_next_slice(plan.task, reading),)])
-                if not rules and files.is_light:  # sooner done than handed to a thread
-                    files.close(rules)
-                    continue
-                closing.append(pool.submit(files.close, rules))
-                if len(closing) > _CLOSERS:
-                    self._leave(closing.popleft().result())
-            for each in closing:
-                self._leave(each.result())
+                closer.add(files, rules)
         if next(target.rglob("*.parquet"), None) is None:
             write_empty(self.dataset, target, syncs)
 
