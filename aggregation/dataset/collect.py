@@ -133,7 +133,14 @@ class Collection:
         self._store = store
         self._progress = progress or (lambda _done, _total: None)
         self._spread = spread
-        self._before = _load(store.current())
+        self._summary = Summary(store=str(store.path))
+        state = _load(store.current())
+        if state is None:
+            self._summary.unusable.append(
+                f"The state of the dataset in {store.path} is of another version of dreamsweep: all logs are read "
+                f"again. What was imported is to be imported again."
+            )
+        self._before = StoreState() if state is None else state
         # The files of a dataset whose state cannot be read are not carried over: everything is read again.
         self._earlier = store.current() if self._before.runs else None
         self._after = StoreState(suite, metrics=self._before.metrics if metrics is None else metrics or None)
@@ -144,7 +151,6 @@ class Collection:
             self._metrics = Update(
                 METRIC_ROWS, self._before.metric_runs if is_same else {}, self._earlier if is_same else None
             )
-        self._summary = Summary(store=str(store.path))
 
     @property
     def _updates(self) -> list[Update]:
@@ -230,7 +236,7 @@ class Collection:
             },
         )
         write_table(runs_table(self._after.runs.values()), generation.runs_table)
-        generation.state.write_text(self._after.to_text(), encoding="utf-8")
+        generation.state.write_bytes(self._after.encoded())
 
     def _summed(self, found: Discovery) -> Summary:
         """Fill in what holds for all runs together."""
@@ -267,10 +273,14 @@ def _check(metrics: str | None) -> None:
         ) from None
 
 
-def _load(generation: Generation | None) -> StoreState:
-    if generation is None or not generation.state.exists():
+def _load(generation: Generation | None) -> StoreState | None:
+    """The state of a generation; None where it cannot be read."""
+    if generation is None:
         return StoreState()
-    return StoreState.from_text(generation.state.read_text("utf-8"))
+    try:
+        return StoreState.decoded(generation.state.read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def _nothing_found(paths: Sequence[Path], unusable: Sequence[Unusable]) -> str:

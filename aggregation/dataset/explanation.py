@@ -87,12 +87,17 @@ def explain(store: Path, run: str) -> Explanation:
     generation = Store(store).current()
     if generation is None:
         raise LogError(f"{store} holds no dataset yet; run `dreamsweep aggregate` on it first.")
-    runs = StoreState.from_text(generation.state.read_text("utf-8")).runs
-    if run not in runs:
-        raise UnknownNameError("run", run, runs, where=str(store))
-    state = runs[run]
+    state = StoreState.decoded(generation.state.read_bytes())
+    if state is None:
+        raise LogError(f"{generation.state} is of another version of dreamsweep; run `dreamsweep aggregate` first.")
+    if run not in state.runs:
+        raise UnknownNameError("run", run, state.runs, where=str(store))
+    return _explanation(state.runs[run])
+
+
+def _explanation(state: RunState) -> Explanation:
     return Explanation(
-        run=run,
+        run=state.key,
         path=str(state.path),
         state=state.state,
         rows=state.rows,

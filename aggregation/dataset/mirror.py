@@ -43,9 +43,9 @@ def lay_out(dataset: Path, folders: Collection[str]) -> None:
     for task in sorted(wanted):
         path = f"{dataset}/{task}"
         if task not in there:
-            os.mkdir(path)
+            Path(path).mkdir()
         for label in sorted(wanted[task] - (_kept(path, wanted[task]) if task in there else set())):
-            os.mkdir(f"{path}/{label}")
+            Path(path, label).mkdir()
 
 
 def files_of(partition: Path) -> Files:
@@ -66,7 +66,7 @@ def mirror(earlier: Path | None, files: Files, target: Path, syncs: Syncs, *, bu
     there = _marks(target)
     for name, mark in there.items():
         if files.get(name) != mark and name not in but:
-            os.unlink(target / name)
+            (target / name).unlink()
     for name, mark in files.items():
         if there.get(name) != mark and name not in but and _link_or_copy(f"{earlier}/{name}", f"{target}/{name}"):
             syncs.add(target / name)
@@ -79,7 +79,7 @@ def _kept(folder: str, names: Collection[str]) -> set[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
-                os.unlink(entry.path)
+                Path(entry.path).unlink()
             elif entry.name in names:
                 kept.add(entry.name)
             else:

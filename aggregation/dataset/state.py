@@ -3,20 +3,17 @@
 It lies in the same generation as the dataset it belongs to, so the two can never disagree.
 """
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
-from aggregation.logs.compact import told
+import msgspec
+
 from aggregation.logs.discover import Stamp
 from aggregation.logs.run_files import RunCard
 from aggregation.logs.seams import Segment
 
 #: Raised when a change of the code gives other rows or files for the same logs: everything is read again.
 VERSION = 6
-_STAMPS = frozenset({"card_stamp", "log_stamp", "attempts_stamp"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,23 +68,6 @@ class RunState:
     def path(self) -> Path:
         return Path(self.file)
 
-    def to_json(self) -> dict[str, Any]:
-        """What differs from a run that has no row yet."""
-        record = told(self)
-        for name in _STAMPS & record.keys():
-            stamp = record[name]
-            record[name] = [stamp.size, stamp.mtime_ns, stamp.inode]
-        return record | {"card": self.card.to_json(), "segments": [told(segment) for segment in self.segments]}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        own = {
-            "card": RunCard.from_json(record["card"]),
-            "segments": [Segment(**segment) for segment in record["segments"]],
-        }
-        return cls(**{**record, **own, **{name: Stamp(*record[name]) for name in _STAMPS & record.keys()}})
-
 
 @dataclass(slots=True)
 class StoreState:
@@ -100,24 +80,29 @@ class StoreState:
     metrics: str | None = None
     metric_runs: dict[str, RunState] = field(default_factory=dict)
 
-    def to_text(self) -> str:
-        return json.dumps(
-            {
-                "version": VERSION,
-                "suite": self.suite,
-                "runs": [self.runs[key].to_json() for key in sorted(self.runs)],
-                "metrics": self.metrics,
-                "metric_runs": [self.metric_runs[key].to_json() for key in sorted(self.metric_runs)],
-            }
-        )
+    version: int = VERSION
+
+    def encoded(self) -> bytes:
+        """JSON, with the runs in the order of their keys."""
+        return _encoder.encode(self)
 
     @classmethod
-    def from_text(cls, text: str) -> Self:
-        """Read what `to_text` wrote; the state of another version counts as none."""
-        record = json.loads(text)
-        if record.get("version") != VERSION:
-            return cls()
-        runs, metric_runs = (
-            {run.key: run for run in map(RunState.from_json, record[name])} for name in ("runs", "metric_runs")
-        )
-        return cls(record["suite"], runs, record["metrics"], metric_runs)
+    def decoded(cls, data: bytes) -> "StoreState | None":
+        """Read what `encoded` wrote; None where another version wrote it."""
+        try:
+            if msgspec.json.decode(data, type=_Versioned).version == VERSION:
+                return _decoder.decode(data)
+        except msgspec.MsgspecError:
+            pass
+        return None
+
+
+@dataclass(slots=True)
+class _Versioned:
+    """What every version of a state has."""
+
+    version: int
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+_decoder = msgspec.json.Decoder(StoreState)

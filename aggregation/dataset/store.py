@@ -224,7 +224,7 @@ class Store:
 
     def _names(self) -> list[str]:
         """Of the generations that are there, the earliest first."""
-        return sorted(name for name in os.listdir(self._collected) if name.isdigit())
+        return sorted(path.name for path in self._collected.iterdir() if path.name.isdigit())
 
     def _remove_others(self, generation: Generation) -> None:
         earlier = [name for name in self._names() if name < generation.path.name]
@@ -247,10 +247,9 @@ def _reuse(path: Path, generation: Generation) -> bool:
         with _unless_held(Generation(path)) as is_free:
             if is_free:
                 path.rename(generation.path)
-                with os.scandir(generation.path) as entries:
-                    for entry in entries:
-                        if not entry.is_dir(follow_symlinks=False):
-                            os.unlink(entry.path)
+                for each in generation.path.iterdir():
+                    if not each.is_dir():
+                        each.unlink()
             return is_free
     except OSError as error:
         _log.debug("%s cannot be used once more: %s", path, error)

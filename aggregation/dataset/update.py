@@ -10,7 +10,7 @@ from typing import Self
 from aggregation.dataset.closer import Closer
 from aggregation.dataset.fault_spool import FaultSpool
 from aggregation.dataset.lengths import LENGTH, LengthSource
-from aggregation.dataset.mirror import files_of, lay_out, mirror
+from aggregation.dataset.mirror import Files, files_of, lay_out, mirror
 from aggregation.dataset.partition import Kept, Partition, partition_folder, write_empty
 from aggregation.dataset.schema import Dataset
 from aggregation.dataset.state import RunState
@@ -277,14 +277,13 @@ class Update:
     def _lay_out(self, target: Path, touched: set[tuple[str, str]], syncs: Syncs) -> None:
         """Make the folders of all partitions, and take the files of untouched ones over into the new generation."""
         folders = {partition_folder(*partition) for partition in touched}
-        untouched = {partition_folder(*state.partition) for state in self.after.values()} - folders
-        if self._earlier is None:
-            untouched.clear()
-        untouched = {folder for folder in untouched if (self._earlier / folder).is_dir()}
-        lay_out(target, {str(folder) for folder in folders | untouched})
-        for folder in sorted(untouched):
-            earlier = self._earlier / folder
-            mirror(earlier, files_of(earlier), target / folder, syncs)
+        carried: dict[Path, Files] = {}
+        if self._earlier is not None:
+            others = {partition_folder(*state.partition) for state in self.after.values()} - folders
+            carried = {folder: files for folder in sorted(others) if (files := files_of(self._earlier / folder))}
+        lay_out(target, {str(folder) for folder in (*folders, *carried)})
+        for folder, files in carried.items():
+            mirror(self._earlier and self._earlier / folder, files, target / folder, syncs)
 
 
 def _is_same(before: RunState, log: RunLog) -> bool:

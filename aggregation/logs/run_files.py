@@ -6,12 +6,10 @@ name or parents say the task, the method and the seed.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
-from aggregation.logs.compact import told
 from aggregation.logs.log_format import LogFormat
 from aggregation.logs.seams import Seam, known_seams
 from sweeps.contracts import Attempt, RunKey, RunSpec, check_name, check_task
@@ -43,13 +41,6 @@ class RunCard:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "run", str(self.key))
-
-    def to_json(self) -> dict[str, Any]:
-        return told(self) | {"key": self.run, "form": told(self.form)}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Self:
-        return cls(**{**record, "key": RunKey.parse(record["key"]), "form": LogFormat(**record["form"])})
 
 
 def launched_card(spec_path: Path, key: RunKey | None = None) -> RunCard:

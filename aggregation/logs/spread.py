@@ -7,7 +7,7 @@ come back in. It takes batches only as fast as results are taken, so that no mor
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -29,6 +29,7 @@ Readings = list["Reading | Unread"]
 Spread = Callable[[Callable[[Batch], Readings], Iterable[Batch]], Iterator[Readings]]
 _BATCH_LOGS = 64
 _BATCH_BYTES = 1 << 20
+#: With fewer, one thread reads.
 _FEW_BATCHES = 32
 
 
@@ -76,10 +77,10 @@ def read_here(function: Callable[[Batch], Readings], tasks: Iterable[Batch]) -> 
     """Read with a few threads of this process, never more than a few batches ahead."""
     remaining = iter(tasks)
     first = list(islice(remaining, _FEW_BATCHES))
-    # Where little is to be read, a second reader would be in the way of whoever takes the readings.
+    # On little data two readers get in each other's way: they hand the interpreter over more than they do anything.
     readers = 1 if len(first) < _FEW_BATCHES else max(len(os.sched_getaffinity(0)), 1)
     pool = ThreadPoolExecutor(readers)
-    return _closing(pool, in_order(pool, function, chain(first, remaining), ahead=readers + 2))
+    return _closing(pool, in_order(pool, function, chain(first, remaining), ahead=readers + 1))
 
 
 def in_order(
