@@ -29,11 +29,16 @@ def numbers_of(column: pa.Array) -> NDArray[Any]:
 
 def texts(values: Sequence[str | None]) -> pa.Array:
     """A column of texts; null for None."""
-    encoded = [b"" if value is None else value.encode("utf-8", errors="replace") for value in values]
+    bitmap = None
+    if None in values:
+        bitmap = _bitmap(np.array([value is not None for value in values], np.bool_))
+    known = ["" if value is None else value for value in values]
+    joined = "".join(known)
+    # In ASCII a text has as many bytes as characters.
+    pieces = known if joined.isascii() else [value.encode("utf-8", errors="replace") for value in known]
     offsets = np.zeros(len(values) + 1, np.int32)
-    np.cumsum([len(value) for value in encoded], out=offsets[1:])
-    valid = np.array([value is not None for value in values], np.bool_)
-    buffers = [_bitmap(valid), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(joined.encode("utf-8", errors="replace"))]
     return pa.Array.from_buffers(pa.string(), len(values), buffers)
 
 
@@ -41,12 +46,12 @@ def column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """A column of Python values of one of the kinds above; null for None."""
     if pa.types.is_string(kind):
         return texts(values)
-    valid = np.array([value is not None for value in values], np.bool_)
-    plain = np.array(
-        [0 if value is None else value for value in values],
-        np.float64 if pa.types.is_floating(kind) else np.int64 if pa.types.is_int64(kind) else np.int32,
-    )
-    return numbers(plain, kind, valid=valid)
+    valid = None
+    if None in values:
+        valid = np.array([value is not None for value in values], np.bool_)
+        values = [0 if value is None else value for value in values]
+    plain = np.float64 if pa.types.is_floating(kind) else np.int64 if pa.types.is_int64(kind) else np.int32
+    return numbers(np.array(values, plain), kind, valid=valid)
 
 
 def table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -228,15 +228,21 @@ class Collection:
         faults.write(
             generation.faults_table,
             earlier=self._earlier.faults_table if self._earlier else None,
-            alive={
-                (key, update.after[key].file)
-                for update in self._updates
-                for key in update.before.keys() & update.after.keys() - update.anew
-                if update.after[key].faults
-            },
+            alive=self._alive(),
         )
         write_table(runs_table(self._after.runs.values()), generation.runs_table)
         generation.state.write_bytes(self._after.encoded())
+
+    def _alive(self) -> set[tuple[str, str]] | None:
+        """The logs whose published bad lines stay; None for all."""
+        if self._after.metrics == self._before.metrics and not any(each.gone or each.anew for each in self._updates):
+            return None
+        return {
+            (key, update.after[key].file)
+            for update in self._updates
+            for key in update.before.keys() & update.after.keys() - update.anew
+            if update.after[key].faults
+        }
 
     def _summed(self, found: Discovery) -> Summary:
         """Fill in what holds for all runs together."""

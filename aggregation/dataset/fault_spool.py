@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aggregation.dataset.arrow_columns import table
+from aggregation.dataset.mirror import link_or_copy
 from aggregation.dataset.schema import FAULTS
 from aggregation.logs.record import Fault
 
@@ -65,14 +66,17 @@ class FaultSpool:
             self._written += 1
         self._held, self._count = {}, 0
 
-    def write(self, path: Path, *, earlier: Path | None, alive: Collection[Place]) -> None:
+    def write(self, path: Path, *, earlier: Path | None, alive: Collection[Place] | None) -> None:
         """Write the table: one row per bad line, by run, path and line.
 
         Args:
             path: The table.
             earlier: The published one.
-            alive: The logs whose bad lines in it stay.
+            alive: The logs whose bad lines in it stay; None for all.
         """
+        if alive is None and earlier is not None and not self._held and self._writer is None and earlier.exists():
+            link_or_copy(earlier, path)
+            return
         if self._writer is not None:
             self._spill()
             self._writer.close()
@@ -87,13 +91,13 @@ class FaultSpool:
                     pieces, count = [], 0
             writer.write_table(pa.concat_tables([table([], FAULTS), *pieces]))
 
-    def _merged(self, earlier: Iterator[tuple[Place, pa.Table]], alive: Collection[Place]) -> Iterator[pa.Table]:
+    def _merged(self, earlier: Iterator[tuple[Place, pa.Table]], alive: Collection[Place] | None) -> Iterator[pa.Table]:
         """What is there of each log, the new lines behind the earlier ones."""
         waiting = sorted(self._held.keys() | self._groups.keys(), reverse=True)
         for place, pieces in groupby(earlier, key=lambda piece: piece[0]):
             while waiting and waiting[-1] < place:
                 yield from self._of(waiting.pop())
-            if place in alive:
+            if alive is None or place in alive:
                 yield from (piece for _, piece in pieces)
         while waiting:
             yield from self._of(waiting.pop())

@@ -68,7 +68,7 @@ def mirror(earlier: Path | None, files: Files, target: Path, syncs: Syncs, *, bu
         if files.get(name) != mark and name not in but:
             (target / name).unlink()
     for name, mark in files.items():
-        if there.get(name) != mark and name not in but and _link_or_copy(f"{earlier}/{name}", f"{target}/{name}"):
+        if there.get(name) != mark and name not in but and link_or_copy(f"{earlier}/{name}", f"{target}/{name}"):
             syncs.add(target / name)
     return [target / name for name in sorted(files)]
 
@@ -97,7 +97,7 @@ def _marks(folder: Path) -> Files:
     return {name: Mark(stat.st_size, stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
-def _link_or_copy(source: str, target: str) -> bool:
+def link_or_copy(source: str | Path, target: str | Path) -> bool:
     """Let `target` be the same file as `source`, or a copy where the file system has no hard links; tell whether."""
     try:
         os.link(source, target)

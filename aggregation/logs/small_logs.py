@@ -15,7 +15,7 @@ from aggregation.logs.reader import BLOCK_BYTES, Block, BlockReader, Place
 from aggregation.logs.run_reader import Reading, ReadTask, RowsInTheMaking, digest
 
 #: A log with more new bytes is read alone.
-SMALL_BYTES = 1 << 16
+SMALL_BYTES = 1 << 19
 _NEWLINE = ord("\n")
 
 

@@ -28,9 +28,9 @@ Readings = list["Reading | Unread"]
 #: Applies a function to each batch, here or elsewhere, and yields the results in the order of the batches.
 Spread = Callable[[Callable[[Batch], Readings], Iterable[Batch]], Iterator[Readings]]
 _BATCH_LOGS = 64
-_BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 1 << 21
 #: With fewer, one thread reads.
-_FEW_BATCHES = 32
+_FEW_BATCHES = 16
 
 
 def batches(tasks: Sequence[ReadTask], sizes: Sequence[int]) -> Iterator[Batch]:
