@@ -12,8 +12,8 @@
 
 Files that did not change are hard links into the earlier generation. A reader that listed the dataset before the
 step finds every file it listed afterwards, under the same name: files are added, or replaced by versions of
-themselves that begin with the same bytes (part_file.py). The generation before the published one becomes the next, or
-goes, unless a reader holds it.
+themselves that begin with the same bytes (part_file.py). A generation stays as it is until another two are
+published; then it is made into the next one, unless a reader holds it.
 """
 
 import contextlib
@@ -34,8 +34,9 @@ from sweeps.errors import LogError
 from sweeps.layout import SweepRoot
 
 _log = logging.getLogger(__name__)
-#: Earlier generations that stay for readers which had resolved the link.
-_KEPT_GENERATIONS = 1
+#: Earlier generations that stay: the last one for readers which had resolved the link, and the one before it, which
+#: becomes the next.
+_KEPT_GENERATIONS = 2
 _SYNCS = 8
 
 
@@ -188,10 +189,11 @@ class Store:
         Its datasets may hold what they held in one that no reader needs any more: folders are dearer than files.
         """
         names = self._names()
-        current = self.current()
         generation = Generation(self._collected / f"{int(max(names, default='0')) + 1:06d}")
+        current = self.current()
+        published = [name for name in names if current is not None and name <= current.path.name]
         for name in reversed(names):
-            if (current is None or name != current.path.name) and _reuse(self._collected / name, generation):
+            if name not in published[-_KEPT_GENERATIONS:] and _reuse(self._collected / name, generation):
                 return generation
         generation.path.mkdir()
         return generation

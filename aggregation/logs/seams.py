@@ -147,13 +147,13 @@ class SegmentTracker:
         if not len(steps):
             return []
         previous = self.segments[-1].last_step if self.segments else None
-        back = np.flatnonzero(np.diff(steps, prepend=steps[0] if previous is None else previous) < 0)
-        edges = [0, *back[back > 0].tolist(), len(steps)]
+        goes_on = previous is None or int(steps[0]) >= previous
+        edges = [0, *(np.flatnonzero(steps[1:] < steps[:-1]) + 1).tolist(), len(steps)]
         pieces = []
         for first, last in itertools.pairwise(edges):
             if not self.segments:
                 self.segments.append(Segment(attempt=1))
-            elif first in back:
+            elif first or not goes_on:
                 self.segments.append(Segment(attempt=len(self.segments) + 1, cut=int(steps[first])))
             pieces.append((first, last, self.segments[-1]))
         return pieces
@@ -166,7 +166,7 @@ def _extend(segment: Segment, steps: Ints) -> None:
         assert segment.last_step is not None
         segment.max_stride = max(segment.max_stride, int(steps[0]) - segment.last_step)
     if len(steps) > 1:
-        segment.max_stride = max(segment.max_stride, int(np.diff(steps).max()))
+        segment.max_stride = max(segment.max_stride, int((steps[1:] - steps[:-1]).max()))
     segment.rows += len(steps)
     segment.last_step = int(steps[-1])
     segment.max_step = max(segment.max_step, int(steps.max()))

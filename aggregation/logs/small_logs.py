@@ -16,7 +16,6 @@ from aggregation.logs.run_reader import Reading, ReadTask, RowsInTheMaking, dige
 
 #: A log with more new bytes is read alone.
 SMALL_BYTES = 1 << 19
-_NEWLINE = ord("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +86,11 @@ def _blocks(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
 def _readings(pieces: list[_Piece], form: LogFormat) -> Iterator[Reading]:
     lines = b"".join(piece.lines for piece in pieces)
     block = BlockReader(form, Place()).block(lines) if lines else Block.of_records([], [], [])
-    data = np.frombuffer(lines, np.uint8)
     ends = np.cumsum([len(piece.lines) for piece in pieces])
     rows = [0, *np.searchsorted(block.starts, ends).tolist()]
     before = lines_before = 0
     for piece, end, first, last in zip(pieces, ends.tolist(), rows[:-1], rows[1:], strict=True):
-        task, count = piece.task, int(np.count_nonzero(data[before:end] == _NEWLINE))
+        task, count = piece.task, piece.lines.count(b"\n")
         faults = [
             replace(fault, line=fault.line - lines_before + task.lines, offset=fault.offset - before + task.offset)
             for fault in block.faults

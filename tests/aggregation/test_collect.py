@@ -196,7 +196,7 @@ def test_small_growths_do_not_pile_up_files(tmp_path: Path) -> None:
 
     assert len(list((tmp_path / "scores").rglob("*.parquet"))) == 2
     assert [step for _, _, step, _ in points(tmp_path)] == list(range(30))
-    assert len([path for path in (tmp_path / ".collected").iterdir() if path.name.isdigit()]) == 2
+    assert len([path for path in (tmp_path / ".collected").iterdir() if path.name.isdigit()]) == 3
 
 
 def test_many_files_of_a_partition_become_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,178 @@
+"""The folders of a store's generations: made into later ones, and what was left in them."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from log_builders import LOG, METRICS, line, log_text, metrics_text, points, write_foreign
+
+import aggregation.dataset.mirror as mirror_module
+from aggregation.dataset.collect import collect
+from aggregation.dataset.episodes import open_runs
+
+
+def grow(logs: Path, step: int) -> None:
+    """A new line in every log."""
+    for log in logs.rglob(LOG):
+        with log.open("ab") as file:
+            file.write(line(step))
+
+
+def numbers(store: Path) -> list[int]:
+    return sorted(int(path.name) for path in (store / ".collected").iterdir() if path.name.isdigit())
+
+
+def folder(store: Path, number: int) -> Path:
+    return store / ".collected" / f"{number:06d}"
+
+
+def content(generation: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(generation)): path.read_bytes()
+        for path in generation.rglob("*")
+        if path.is_file() and path.name != "state.json"
+    }
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """Two tasks of two seeds, each with three lines."""
+    for task in ("dmc_walker_walk", "dmc_cup_catch"):
+        for seed in range(2):
+            write_foreign(tmp_path / "logs", log_text((step, 1) for step in range(3)), task=task, seed=seed)
+    return tmp_path / "logs"
+
+
+def test_a_generation_is_made_from_the_third_last_one(tmp_path: Path, logs: Path) -> None:
+    """Its folders are used once more; the last two stay exactly as they were."""
+    for step in range(3, 6):
+        grow(logs, step)
+        collect([logs], tmp_path)
+    assert numbers(tmp_path) == [1, 2, 3]
+    inode = (folder(tmp_path, 1) / "scores").stat().st_ino
+    before = [content(folder(tmp_path, number)) for number in (2, 3)]
+    grow(logs, 6)
+    collect([logs], tmp_path)
+
+    assert numbers(tmp_path) == [2, 3, 4]
+    assert (folder(tmp_path, 4) / "scores").stat().st_ino == inode
+    assert [content(folder(tmp_path, number)) for number in (2, 3)] == before
+    assert {step for _, _, step, _ in points(tmp_path)} == set(range(7))
+
+
+def test_what_a_killed_collection_left_does_not_show(tmp_path: Path, logs: Path) -> None:
+    """Half-written files, files of rows that were never published, stray folders and links: all go."""
+    for step in range(3, 6):
+        grow(logs, step)
+        collect([logs], tmp_path)
+    left = folder(tmp_path, 4)
+    shutil.copytree(folder(tmp_path, 3), left, symlinks=True)
+    (part, *_) = sorted(left.rglob("part-*.parquet"))
+    part.write_bytes(part.read_bytes()[:100])
+    (part.parent / ".part-000004.parquet.new").write_bytes(b"PAR1")
+    shutil.copy(sorted(left.rglob("part-*.parquet"))[-1], part.with_name("part-000004.parquet"))
+    (left / "scores" / "task=dmc_gone" / "label=dreamerv3").mkdir(parents=True)
+    (left / "scores" / "task=dmc_cup_catch" / "label=gone").mkdir()
+    (left / "scores" / "empty.parquet").write_bytes(b"")
+    (left / "scores" / "task=dmc_cup_catch" / "link").symlink_to(tmp_path)
+    (left / "faults.waiting").write_bytes(b"PAR1")
+    grow(logs, 6)
+    collect([logs], tmp_path)
+    collect([logs], tmp_path / "fresh")
+
+    assert numbers(tmp_path) == [2, 3, 5]
+    assert points(tmp_path) == points(tmp_path / "fresh")
+    made = {path for path in content(folder(tmp_path, 5)) if not path.startswith("scores/task=")}
+    assert made == {"runs.parquet", "faults.parquet"}
+    assert not any((folder(tmp_path, 5)).rglob("*gone*"))
+    assert logs.is_dir()
+
+
+def test_a_generation_that_is_read_is_left_alone(tmp_path: Path, logs: Path) -> None:
+    """However many are published meanwhile; afterwards it goes."""
+    collect([logs], tmp_path)
+    runs = open_runs(tmp_path)
+    before = content(runs.generation.path)
+    for step in range(3, 8):
+        grow(logs, step)
+        collect([logs], tmp_path)
+
+    assert content(runs.generation.path) == before
+    assert numbers(tmp_path) == [1, 4, 5, 6]
+    assert [len(each.steps) for each in runs.episodes()] == [3, 3, 3, 3]
+    runs.held.let_go()
+    grow(logs, 8)
+    collect([logs], tmp_path)
+    assert numbers(tmp_path) == [5, 6, 7]
+
+
+def test_runs_and_metrics_that_went_away_leave_no_folder(tmp_path: Path, logs: Path) -> None:
+    """A generation that had more than the next one is made into it all the same."""
+    for log in logs.rglob(LOG):
+        log.with_name(METRICS).write_bytes(metrics_text([(1, 1)]))
+    for step in range(3, 6):
+        grow(logs, step)
+        collect([logs], tmp_path, metrics="train/.*")
+    shutil.rmtree(logs / "dmc_cup_catch")
+    for step in range(6, 10):
+        grow(logs, step)
+        collect([logs], tmp_path, metrics="")
+        made = folder(tmp_path, numbers(tmp_path)[-1])
+        assert sorted(path.name for path in made.iterdir()) == [
+            "faults.parquet", "runs.parquet", "scores", "state.json",
+        ]  # fmt: skip
+        # At first it stays, with files without a row, for readers that have listed it.
+        tasks = {"task=dmc_walker_walk"} | ({"task=dmc_cup_catch"} if step == 6 else set())
+        assert {path.name for path in (made / "scores").iterdir()} == tasks
+        assert not (tmp_path / "metrics").exists()
+    assert {step for _, _, step, _ in points(tmp_path)} == set(range(10))
+
+
+def test_without_hard_links_files_are_copied(tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems have none."""
+
+    def refused(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(mirror_module.os, "link", refused)
+    for step in range(3, 9):
+        grow(logs / "dmc_walker_walk", step)
+        collect([logs], tmp_path)
+
+    steps = {task: set(range(9 if "walker" in task else 3)) for task in ("dmc_walker_walk", "dmc_cup_catch")}
+    found: dict[str, set[int]] = {}
+    for run, _, step, _ in points(tmp_path):
+        found.setdefault(run.split("/")[1], set()).add(step)
+    assert found == steps
+    assert all(path.stat().st_nlink == 1 for path in (tmp_path / ".collected").rglob("part-*.parquet"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_folders_of_somebody_else_are_not_used_once_more(tmp_path: Path, logs: Path) -> None:
+    """They may not let us write, which would show in the middle of a collection."""
+    for step in range(3, 6):
+        grow(logs, step)
+        collect([logs], tmp_path)
+    first = folder(tmp_path, 1)
+    inode = first.stat().st_ino
+    os.chown(first, 12345, -1)
+    grow(logs, 6)
+    collect([logs], tmp_path)
+
+    assert folder(tmp_path, 4).stat().st_ino != inode
+    assert {step for _, _, step, _ in points(tmp_path)} == set(range(7))
+
+
+def test_a_state_of_another_version_is_told(tmp_path: Path, logs: Path) -> None:
+    """Everything is read again, and whoever imported something learns that it is gone."""
+    collect([logs], tmp_path)
+    state = folder(tmp_path, 1) / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"version": 1}))
+    summary = collect([logs], tmp_path)
+
+    assert any("another version" in reason and "imported" in reason for reason in summary.unusable)
+    assert summary.new_rows == 12
+    assert len(points(tmp_path)) == 12
+    assert collect([logs], tmp_path).unusable == []
