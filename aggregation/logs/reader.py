@@ -50,7 +50,8 @@ class Block:
     def of_records(cls, records: list[Record], starts: list[int], faults: list[Fault]) -> Self:
         lengths = None
         if any(record.length is not None for record in records):
-            lengths = np.array([np.nan if record.length is None else record.length for record in records])
+            known = [np.nan if record.length is None else record.length for record in records]
+            lengths = np.array(known, np.float64)
         return cls(
             np.array(starts, np.int64),
             np.array([record.step for record in records], np.int64),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from log_builders import line, log_text, metrics_text
 
@@ -40,6 +40,9 @@ def shown(reading: object) -> dict[str, object]:
 
 
 @settings(deadline=None)
+@example(
+    [([line(1)], 0, False), ([b'{"step": ', b'{"step": 3, "episode/score": 1, "episode/length": 12}\n'], 0, False)] * 2
+)
 @given(st.lists(st.tuples(st.lists(PIECES, max_size=6), st.integers(0, 3), st.booleans()), min_size=2, max_size=5))
 def test_logs_read_together_are_as_each_read_alone(
     tmp_path_factory: pytest.TempPathFactory, logs: list[tuple[list[bytes], int, bool]]
