@@ -284,4 +284,6 @@ def test_what_is_read_stays_until_it_was_read(tmp_path: Path) -> None:
     with path.open("ab") as log:
         log.write(log_text([(7, 1.0)]))
     collect([tmp_path / "logs"], store)
-    assert sorted(each.name for each in (store / ".collected").iterdir() if each.name.isdigit()) == ["000006", "000007"]
+    assert sorted(each.name for each in (store / ".collected").iterdir() if each.name.isdigit()) == [
+        f"{number:06d}" for number in (5, 6, 7)
+    ]
