@@ -12,7 +12,7 @@ from aggregation.dataset.partition import Kept, Partition, Rules, close_light
 #: Partitions that are finished at a time, while the next ones are read.
 _THREADS = 2
 #: Partitions, and their rows, that wait to be finished together. Each has its file open then.
-_MANY_PARTITIONS, _MANY_ROWS = 16, 1 << 19
+_MANY_PARTITIONS, _MANY_ROWS = 32, 1 << 19
 
 
 class Closer:

@@ -21,12 +21,14 @@ from aggregation.dataset.update import Plan, Update, taken
 from aggregation.logs.discover import Discovery, RunLog, Unusable, discover
 from aggregation.logs.memory import keep_freed
 from aggregation.logs.seams import gap_frames
-from aggregation.logs.spread import Spread, read_here
+from aggregation.logs.spread import Spread, read_here, read_in_turn
 from sweeps.errors import ConfigError, LogError
 
 #: Told the bytes read so far and the bytes to read.
 Progress = Callable[[int, int], None]
 _LISTED_FILES = 20
+#: Up to so many new bytes are read without threads.
+_FEW_BYTES = 1 << 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,7 @@ def collect(
     _check(metrics)
     keep_freed()
     with held.locked(with_metrics=bool(metrics)):
-        collection = Collection(held, suite=suite, metrics=metrics, progress=progress, spread=spread or read_here)
+        collection = Collection(held, suite=suite, metrics=metrics, progress=progress, spread=spread)
         return collection.run(list(paths))
 
 
@@ -125,10 +127,10 @@ class Collection:
         self,
         store: Store,
         *,
-        spread: Spread,
         suite: str | None = None,
         metrics: str | None = None,
         progress: Progress | None = None,
+        spread: Spread | None = None,
     ) -> None:
         self._store = store
         self._progress = progress or (lambda _done, _total: None)
@@ -216,12 +218,13 @@ class Collection:
         if self._metrics is None:  # there may be some from an earlier generation
             shutil.rmtree(generation.folder(METRIC_ROWS), ignore_errors=True)
         total, before = sum(update.bytes for update in self._updates), 0
+        spread = self._spread or (read_here if total > _FEW_BYTES else read_in_turn)
         for update in reversed(self._updates):
             if update is self._scores and self._metrics is not None and has_lengths(self._after.metrics):
                 folder = generation.folder(METRIC_ROWS)
                 runs = frozenset(run for run, state in self._metrics.after.items() if state.log is not None)
                 update.amend(LengthSource(folder, runs, self._metrics.changed_lengths))
-            update.write(generation, syncs, faults, self._spread, _Part(self._progress, before, total))
+            update.write(generation, syncs, faults, spread, _Part(self._progress, before, total))
             before += update.bytes
         for state in self._after.runs.values():
             state.dropped = sum(segment.rows for segment in state.segments) - state.rows

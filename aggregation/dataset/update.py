@@ -187,7 +187,6 @@ class Update:
         self.plans.sort(key=lambda plan: (plan.state.partition, plan.state.key))
         read = [(plan.task, plan.bytes) for plan in self.plans if plan.task is not None]
         pieces = batches([task for task, _ in read], [size for _, size in read])
-        readings = chain.from_iterable(spread(read_batch, pieces))
         groups = {
             partition: list(group) for partition, group in groupby(self.plans, key=lambda plan: plan.state.partition)
         }
@@ -196,6 +195,7 @@ class Update:
             leaving.setdefault(state.partition, set()).add(state.key)
         touched = sorted(groups.keys() | leaving.keys())
         self._lay_out(target, set(touched), syncs)
+        readings = chain.from_iterable(spread(read_batch, pieces))
         with Closer(self._leave) as closer:
             for partition in touched:
                 folder = partition_folder(*partition)

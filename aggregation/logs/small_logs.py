@@ -4,6 +4,7 @@ A sweep that is collected every minute has a few new lines in each of hundreds o
 """
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -16,6 +17,7 @@ from aggregation.logs.run_reader import Reading, ReadTask, RowsInTheMaking, dige
 
 #: A log with more new bytes is read alone.
 SMALL_BYTES = 1 << 19
+_NEWLINE = ord("\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,19 @@ def _blocks(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
 
 def _readings(pieces: list[_Piece], form: LogFormat) -> Iterator[Reading]:
     lines = b"".join(piece.lines for piece in pieces)
-    block = BlockReader(form, Place()).block(lines) if lines else Block.of_records([], [], [])
+    reader = BlockReader(form, Place())
+    block = reader.block(lines) if lines else Block.of_records([], [], [])
+    # Only a faulty line has several records, and only a blank one has none.
+    is_plain = not block.faults and len(block.starts) == reader.place.lines
+    offsets = [fault.offset for fault in block.faults]
     ends = np.cumsum([len(piece.lines) for piece in pieces])
     rows = [0, *np.searchsorted(block.starts, ends).tolist()]
     before = lines_before = 0
     for piece, end, first, last in zip(pieces, ends.tolist(), rows[:-1], rows[1:], strict=True):
-        task, count = piece.task, piece.lines.count(b"\n")
+        task, count = piece.task, last - first if is_plain else _lines(piece.lines)
         faults = [
             replace(fault, line=fault.line - lines_before + task.lines, offset=fault.offset - before + task.offset)
-            for fault in block.faults
-            if before <= fault.offset < end
+            for fault in block.faults[bisect_left(offsets, before) : bisect_left(offsets, end)]
         ]
         place = Place(
             task.offset + len(piece.lines),
@@ -119,3 +124,7 @@ def _readings(pieces: list[_Piece], form: LogFormat) -> Iterator[Reading]:
         took_rest = place.offset > task.offset + len(piece.lines)
         yield made.reading(place, fingerprint=piece.fingerprints[took_rest])
         before, lines_before = end, lines_before + count
+
+
+def _lines(text: bytes) -> int:
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == _NEWLINE))

@@ -5,11 +5,10 @@ come back in. It takes batches only as fast as results are taken, so that no mor
 """
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 
 from aggregation.logs.run_reader import Reading, ReadTask, read_run
 from aggregation.logs.small_logs import read_small
@@ -29,8 +28,6 @@ Readings = list["Reading | Unread"]
 Spread = Callable[[Callable[[Batch], Readings], Iterable[Batch]], Iterator[Readings]]
 _BATCH_LOGS = 64
 _BATCH_BYTES = 1 << 21
-#: With fewer, one thread reads.
-_FEW_BATCHES = 16
 
 
 def batches(tasks: Sequence[ReadTask], sizes: Sequence[int]) -> Iterator[Batch]:
@@ -75,36 +72,26 @@ def read_or_tell(task: ReadTask) -> Reading | Unread:
 
 def read_here(function: Callable[[Batch], Readings], tasks: Iterable[Batch]) -> Iterator[Readings]:
     """Read with a few threads of this process, never more than a few batches ahead."""
-    remaining = iter(tasks)
-    first = list(islice(remaining, _FEW_BATCHES))
-    # On little data two readers get in each other's way: they hand the interpreter over more than they do anything.
-    readers = 1 if len(first) < _FEW_BATCHES else max(len(os.sched_getaffinity(0)), 1)
-    pool = ThreadPoolExecutor(readers)
-    return _closing(pool, in_order(pool, function, chain(first, remaining), ahead=readers + 1))
+    readers = max(len(os.sched_getaffinity(0)), 1)
+    with ThreadPoolExecutor(readers) as pool:
+        yield from in_order(pool, function, tasks, ahead=readers + 1)
+
+
+def read_in_turn(function: Callable[[Batch], Readings], tasks: Iterable[Batch]) -> Iterator[Readings]:
+    """Read without threads, which on little data do not much more than to hand the interpreter over."""
+    return map(function, tasks)
 
 
 def in_order(
     pool: Executor, function: Callable[[Batch], Readings], tasks: Iterable[Batch], *, ahead: int
 ) -> Iterator[Readings]:
-    """The results of a pool in the order of the tasks, with at most `ahead` of them under way or waiting.
-
-    The first ones are under way when this returns.
-    """
+    """The results of a pool in the order of the tasks, with at most `ahead` of them under way or waiting."""
     remaining = iter(tasks)
-    waiting = deque(pool.submit(function, task) for task in islice(remaining, ahead))
-
-    def taken() -> Iterator[Readings]:
-        while waiting:
-            readings = waiting.popleft().result()
-            waiting.extend(pool.submit(function, task) for task in islice(remaining, 1))
-            yield readings
-
-    return taken()
-
-
-def _closing(pool: Executor, results: Iterator[Readings]) -> Iterator[Readings]:
-    with pool:
-        yield from results
+    waiting: list[Future[Readings]] = [pool.submit(function, task) for task in islice(remaining, ahead)]
+    while waiting:
+        readings = waiting.pop(0).result()
+        waiting += [pool.submit(function, task) for task in islice(remaining, 1)]
+        yield readings
 
 
 def _unread(task: ReadTask, error: OSError) -> Unread:
