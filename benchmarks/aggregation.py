@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--lines", type=int, default=20_000, help="per run")
     parser.add_argument("--folders", type=int, default=10_000, help="run folders of the second call with nothing new")
-    parser.add_argument("--repeats", type=int, default=3, help="of every contender but plot.py; the shortest counts")
+    parser.add_argument("--repeats", type=int, default=5, help="of every contender but plot.py; the shortest counts")
     parser.add_argument("--plot-py", type=Path, help="plot.py of a DreamerV3 checkout")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     parser.add_argument("--top", type=Path, help=argparse.SUPPRESS)
