@@ -17,7 +17,7 @@ from aggregation.dataset.state import RunState
 from aggregation.dataset.store import Generation, Syncs
 from aggregation.logs.discover import RunLog, Unusable
 from aggregation.logs.run_files import read_attempts, run_seams
-from aggregation.logs.run_reader import Reading, ReadTask, fault_counts, fingerprint
+from aggregation.logs.run_reader import Reading, ReadTask, fault_counts, fingerprint, is_packed
 from aggregation.logs.seams import NO_CUT, Seam, cuts
 from aggregation.logs.spread import Spread, Unread, batches, read_batch
 from sweeps.contracts import Attempt
@@ -221,7 +221,7 @@ class Update:
                     reading = next(readings)
                     while True:
                         self._take(plan, reading, files, rules)
-                        if isinstance(reading, Reading):
+                        if isinstance(reading, Reading) and reading.faults:
                             faults.add((plan.state.key, plan.state.file), reading.faults)
                         done += plan.bytes if isinstance(reading, Unread) or not reading.has_more else 0
                         progress(done)
@@ -248,12 +248,12 @@ class Update:
             state.log_stamp = None  # so that the next collection tries again
             return
         files.append(state.card, reading, has_metrics=self._lengths is not None and state.key in self._lengths.runs)
-        limits = cuts(reading.segments)
-        before = cuts(state.segments)
-        for each in state.segments:
-            if limits[each.attempt] < before[each.attempt] and limits[each.attempt] <= each.max_step:
-                rules[state.key] = limits
-                self._note_lengths(state.key, limits[each.attempt])
+        if len(reading.segments) > 1:
+            limits, before = cuts(reading.segments), cuts(state.segments)
+            for each in state.segments:
+                if limits[each.attempt] < before[each.attempt] and limits[each.attempt] <= each.max_step:
+                    rules[state.key] = limits
+                    self._note_lengths(state.key, limits[each.attempt])
         if LENGTH in reading.names:
             steps = reading.steps[reading.name_index == reading.names.index(LENGTH)]
             self._note_lengths(state.key, int(steps.min(initial=NO_CUT)))
@@ -265,7 +265,8 @@ class Update:
         state.offset, state.lines, state.in_line = reading.place.offset, reading.place.lines, reading.place.in_line
         state.pending_bytes, state.took_tail = reading.place.pending_bytes, reading.place.took_tail
         state.fingerprint = reading.fingerprint
-        state.faults = dict(Counter(state.faults) + Counter(fault_counts(reading.faults)))
+        if reading.faults:
+            state.faults = dict(Counter(state.faults) + Counter(fault_counts(reading.faults)))
         if len(reading.steps):
             low, high = int(reading.steps.min()), int(reading.steps.max())
             state.first_step = low if state.first_step is None else min(low, state.first_step)
@@ -304,7 +305,7 @@ def _goes_on(before: RunState, log: RunLog, path: Path, seams: list[Seam] | None
         return False
     if log.log is None or before.log_stamp is None or log.log_stamp is None:
         return log.log is None and before.log is None
-    if path.suffix in (".gz", ".zst"):
+    if is_packed(path):
         return before.log_stamp == log.log_stamp and _applied(before, seams)
     if before.log_stamp.inode != log.log_stamp.inode or log.log_stamp.size < before.offset + before.pending_bytes:
         return False

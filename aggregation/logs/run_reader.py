@@ -105,11 +105,10 @@ class RowsInTheMaking:
         """What was read up to `place`, without what a resume made void."""
         segments = self._tracker.finish()
         whole = _Piece.joined(self._pieces)
-        good = surviving(whole.attempts, whole.steps, cuts(segments))
-        if self._names is not None:
-            whole = whole.only(np.flatnonzero(good)[np.argsort(whole.name_index[good], kind="stable")])
-        elif not good.all():
+        if len(segments) > 1 and not (good := surviving(whole.attempts, whole.steps, cuts(segments))).all():
             whole = whole.only(np.flatnonzero(good))
+        if self._names is not None:
+            whole = whole.only(np.argsort(whole.name_index, kind="stable"))
         return Reading(
             attempts=whole.attempts,
             steps=whole.steps,
@@ -183,13 +182,18 @@ def fingerprint(path: Path, offset: int) -> str:
 
     It stays the same while the log only grows.
     """
-    if path.suffix in (".gz", ".zst"):
+    if is_packed(path):
         return ""
     handle = os.open(path, os.O_RDONLY)
     try:
         return digest(lambda count, start: os.pread(handle, count, start), offset)
     finally:
         os.close(handle)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a log is compressed."""
+    return path.name.endswith((".gz", ".zst"))
 
 
 def digest(read: Callable[[int, int], bytes], offset: int) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from aggregation.logs.log_format import LogFormat
 from aggregation.logs.reader import Block, BlockReader, Place
-from aggregation.logs.run_reader import Reading, ReadTask, RowsInTheMaking, digest
+from aggregation.logs.run_reader import Reading, ReadTask, RowsInTheMaking, digest, is_packed
 
 #: A log with more new bytes is read alone.
 SMALL_BYTES = 1 << 19
@@ -56,7 +56,7 @@ def read_small(tasks: Sequence[ReadTask]) -> dict[int, Reading | OSError]:
 
 
 def _piece(number: int, task: ReadTask) -> _Piece | None:
-    if task.path.suffix in (".gz", ".zst"):
+    if is_packed(task.path):
         return None
     handle = os.open(task.path, os.O_RDONLY)
     try:
