@@ -8,23 +8,9 @@ import os
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
+from aggregation.dataset.partition_files import Marks, marks
 from aggregation.dataset.store import Syncs
-
-_PART = "part-"
-
-
-class Mark(NamedTuple):
-    """What tells whether two names are one file."""
-
-    size: int
-    inode: int
-    mtime_ns: int
-
-
-#: By name, the files of a partition.
-Files = dict[str, Mark]
 
 
 def lay_out(dataset: Path, folders: Collection[str]) -> None:
@@ -48,12 +34,7 @@ def lay_out(dataset: Path, folders: Collection[str]) -> None:
             Path(path, label).mkdir()
 
 
-def files_of(partition: Path) -> Files:
-    """The files of a partition; none where it does not exist."""
-    return {name: mark for name, mark in _marks(partition).items() if name.startswith(_PART)}
-
-
-def mirror(earlier: Path | None, files: Files, target: Path, syncs: Syncs, *, but: Collection[str] = ()) -> list[Path]:
+def mirror(earlier: Path | None, files: Marks, target: Path, syncs: Syncs, *, but: Collection[str] = ()) -> list[Path]:
     """Let a partition hold the files of another, as they are, and return their paths in order.
 
     Args:
@@ -63,7 +44,7 @@ def mirror(earlier: Path | None, files: Files, target: Path, syncs: Syncs, *, bu
         syncs: Makes copies durable, where the file system has no hard links.
         but: Files of the new one that others write, which are left alone.
     """
-    there = _marks(target)
+    there = marks(target)
     for name, mark in there.items():
         if files.get(name) != mark and name not in but:
             (target / name).unlink()
@@ -85,16 +66,6 @@ def _kept(folder: str, names: Collection[str]) -> set[str]:
             else:
                 shutil.rmtree(entry.path)
     return kept
-
-
-def _marks(folder: Path) -> Files:
-    """The number alone would not do where a file system makes it up."""
-    try:
-        with os.scandir(folder) as entries:
-            stats = {entry.name: entry.stat() for entry in entries}
-    except FileNotFoundError:
-        return {}
-    return {name: Mark(stat.st_size, stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> bool:

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 from aggregation.dataset.arrow_columns import numbers, numbers_of, texts
 from aggregation.dataset.lengths import LengthLog, amend_file
-from aggregation.dataset.mirror import Files, files_of, mirror
+from aggregation.dataset.mirror import mirror
 from aggregation.dataset.part_file import PartFile
+from aggregation.dataset.partition_files import Marks, parts
 from aggregation.dataset.rows import rows_table
 from aggregation.dataset.schema import Dataset
 from aggregation.dataset.store import Syncs
@@ -30,7 +31,7 @@ from aggregation.logs.seams import surviving
 
 #: Rows that are held until they are written as one row group.
 _GROUP_ROWS = 1 << 18
-#: Rows of which not much is gained by writing them beside the reading of the next ones.
+#: New rows up to which a partition is finished together with others.
 _FEW_ROWS = 1 << 15
 #: A newest file below this, or below an eighth of its partition, takes new rows.
 _SMALL_BYTES = 1 << 19
@@ -104,7 +105,7 @@ class Partition:
     ) -> None:
         self._dataset = dataset
         self._earlier = earlier
-        self._files: Files = {} if earlier is None else files_of(earlier)
+        self._files: Marks = {} if earlier is None else parts(earlier)
         self._target = target
         self._gone = gone
         self._lengths = lengths
@@ -136,11 +137,9 @@ class Partition:
 
     def close(self, rules: Rules) -> dict[str, Kept]:
         """Finish the files, take out what `rules` say, and return what is left of the runs they name."""
-        if self.is_light(rules):
-            return close_light([self])
         self._paths = self._mirrored(but=set() if self._file is None else {self._file.unfinished.name})
         self._filter(self._paths, dict.fromkeys(self._gone))
-        growing = self._growing(self._target, files_of(self._target))
+        growing = self._growing(self._target, parts(self._target))
         left = self._filter([path for path in self._paths if growing is None or path != growing.path], rules)
         if growing is not None and self._thinned - {growing.path}:
             # What comes in the place of lost rows must not show beside an earlier version of the file that held them.
@@ -198,7 +197,7 @@ class Partition:
             self._file.write(rows_table(self._dataset, self._held))
         self._held, self.held_rows = [], 0
 
-    def _growing(self, folder: Path | None, files: Files) -> "_Growing | None":
+    def _growing(self, folder: Path | None, files: Marks) -> "_Growing | None":
         """The newest of a folder's files while it is small, so that a longer version of it takes the new rows."""
         if folder is None or not files or not self._held or self._file is not None:
             return None
@@ -227,8 +226,8 @@ class Partition:
 def close_light(partitions: Sequence[Partition]) -> dict[str, Kept]:
     """Finish partitions that have nothing but a few new rows, and return what is left of runs that lost some: nothing.
 
-    Each step is made for all of them before the next one is: on so little data it takes half the time when the
-    processor has its code at hand.
+    Each step is made for all of them before the next one is: on so little data it takes less time while the processor
+    has its code at hand.
     """
     growing = []
     for each in partitions:

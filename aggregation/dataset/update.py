@@ -10,8 +10,9 @@ from typing import Self
 from aggregation.dataset.closer import Closer
 from aggregation.dataset.fault_spool import FaultSpool
 from aggregation.dataset.lengths import LENGTH, LengthSource
-from aggregation.dataset.mirror import Files, files_of, lay_out, mirror
+from aggregation.dataset.mirror import lay_out, mirror
 from aggregation.dataset.partition import Kept, Partition, partition_folder, write_empty
+from aggregation.dataset.partition_files import Marks, parts
 from aggregation.dataset.schema import Dataset
 from aggregation.dataset.state import RunState
 from aggregation.dataset.store import Generation, Syncs
@@ -278,10 +279,10 @@ class Update:
     def _lay_out(self, target: Path, touched: set[tuple[str, str]], syncs: Syncs) -> None:
         """Make the folders of all partitions, and take the files of untouched ones over into the new generation."""
         folders = {partition_folder(*partition) for partition in touched}
-        carried: dict[Path, Files] = {}
+        carried: dict[Path, Marks] = {}
         if self._earlier is not None:
             others = {partition_folder(*state.partition) for state in self.after.values()} - folders
-            carried = {folder: files for folder in sorted(others) if (files := files_of(self._earlier / folder))}
+            carried = {folder: files for folder in sorted(others) if (files := parts(self._earlier / folder))}
         lay_out(target, {str(folder) for folder in (*folders, *carried)})
         for folder, files in carried.items():
             mirror(self._earlier and self._earlier / folder, files, target / folder, syncs)

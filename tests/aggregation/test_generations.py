@@ -137,6 +137,9 @@ def test_without_hard_links_files_are_copied(tmp_path: Path, logs: Path, monkeyp
         raise OSError("no links here")
 
     monkeypatch.setattr(mirror_module.os, "link", refused)
+    copied: list[str] = []
+    copy = shutil.copy2
+    monkeypatch.setattr(mirror_module.shutil, "copy2", lambda *paths: (copied.append(str(paths[1])), copy(*paths)))
     for step in range(3, 9):
         grow(logs / "dmc_walker_walk", step)
         collect([logs], tmp_path)
@@ -146,6 +149,7 @@ def test_without_hard_links_files_are_copied(tmp_path: Path, logs: Path, monkeyp
     for run, _, step, _ in points(tmp_path):
         found.setdefault(run.split("/")[1], set()).add(step)
     assert found == steps
+    assert sum("cup" in path for path in copied) == 2  # into the second and third generation; the others have it
     assert all(path.stat().st_nlink == 1 for path in (tmp_path / ".collected").rglob("part-*.parquet"))
 
 
