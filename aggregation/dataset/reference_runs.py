@@ -12,7 +12,7 @@ from aggregation.dataset.store import Store
 from aggregation.dataset.update import Plan
 from aggregation.logs.log_format import LogFormat
 from aggregation.logs.reader import Place
-from aggregation.logs.run_files import RunCard
+from aggregation.logs.run_files import RunCard, method_and_ratio
 from aggregation.logs.run_reader import Reading
 from aggregation.logs.seams import Segment
 from sweeps.contracts import RunKey, check_name
@@ -59,7 +59,8 @@ def _key(path: Path, suite: str, label: str | None, record: ScoreRecord) -> RunK
 
 
 def _state(path: Path, key: RunKey) -> RunState:
-    card = RunCard(key=key, method=key.label, train_ratio=None, form=LogFormat(), is_launched=False)
+    method, ratio = method_and_ratio(key.label)
+    card = RunCard(key=key, method=method, train_ratio=ratio, form=LogFormat(), is_launched=False)
     return RunState(card=card, folder=str(path.absolute().parent), log=path.name, is_reference=True, state="reference")
 
 

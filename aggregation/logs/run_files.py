@@ -101,15 +101,21 @@ def foreign_card(folder: Path, *, suite: str | None = None) -> RunCard:
         )
     except DreamsweepError as error:
         raise LogError(f"{folder} names no run: {error}") from None
-    ratio = _RATIO_SUFFIX.fullmatch(label)
+    method, ratio = method_and_ratio(label)
     stated = _CONFIG_RATIO.search(config)
     return RunCard(
         key=key,
-        method=ratio["method"] if ratio else label,
-        train_ratio=float(ratio["ratio"]) if ratio else float(stated[1]) if stated else None,
+        method=method,
+        train_ratio=float(stated[1]) if ratio is None and stated else ratio,
         form=LogFormat(),
         is_launched=False,
     )
+
+
+def method_and_ratio(label: str) -> tuple[str, float | None]:
+    """What a label says: the method and its train_ratio, None where it names none."""
+    match = _RATIO_SUFFIX.fullmatch(label)
+    return (match["method"], float(match["ratio"])) if match else (label, None)
 
 
 def read_attempts(path: Path) -> list[Attempt]:

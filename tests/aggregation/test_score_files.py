@@ -102,6 +102,23 @@ def test_binned_files_come_back_as_well(tmp_path: Path) -> None:
     assert back["ys"] == binned["ys"]
 
 
+def test_a_label_with_a_ratio_comes_back_as_method_and_ratio(tmp_path: Path) -> None:
+    """Imported runs are curves of the ratio study like those that were trained here."""
+    path = tmp_path / "dmc-dreamerv3_tr512.json"
+    labels = ["dreamerv3_tr512", "dreamerv3_tr0.5", "dreamerv3_trial"]
+    records = [{"task": "dmc_walker_walk", "method": each, "seed": 0, "xs": [1], "ys": [2]} for each in labels]
+    path.write_text(json.dumps(records))
+    import_files([path], tmp_path / "store")
+
+    rows = published_rows(tmp_path / "store").values()
+    ratios = {row["label"]: None if pd.isna(row["train_ratio"]) else row["train_ratio"] for row in rows}
+    assert {row["label"]: (row["method"], ratios[row["label"]]) for row in rows} == {
+        "dreamerv3_tr512": ("dreamerv3", 512.0),
+        "dreamerv3_tr0.5": ("dreamerv3", 0.5),
+        "dreamerv3_trial": ("dreamerv3_trial", None),
+    }
+
+
 def test_references_stay_beside_collected_runs(tmp_path: Path) -> None:
     """A later collection leaves imported runs alone, and importing them again replaces them."""
     path = tmp_path / "dmc-published.json"
