@@ -3,8 +3,10 @@
 It lies in the same generation as the dataset it belongs to, so the two can never disagree.
 """
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +16,7 @@ from aggregation.logs.seams import Segment
 
 #: Raised when a change of the code gives other rows or files for the same logs: everything is read again.
 VERSION = 6
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,15 +87,18 @@ class StoreState:
 
     def encoded(self) -> bytes:
         """JSON, with the runs in the order of their keys."""
-        return _encoder.encode(self)
+        try:
+            return _encoder.encode(self)
+        except UnicodeEncodeError:  # the name of a folder is no text
+            return json.dumps(msgspec.to_builtins(self), sort_keys=True).encode()
 
     @classmethod
     def decoded(cls, data: bytes) -> "StoreState | None":
         """Read what `encoded` wrote; None where another version wrote it."""
         try:
-            if msgspec.json.decode(data, type=_Versioned).version == VERSION:
-                return _decoder.decode(data)
-        except msgspec.MsgspecError:
+            if _decoded(data, _Versioned).version == VERSION:
+                return _decoded(data, cls)
+        except ValueError:
             pass
         return None
 
@@ -105,4 +111,15 @@ class _Versioned:
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decoder = msgspec.json.Decoder(StoreState)
+
+
+def _decoded(data: bytes, kind: type[T]) -> T:
+    """Read JSON.
+
+    Raises:
+        ValueError: it is of another kind, or damaged.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError:
+        return msgspec.convert(json.loads(data), kind)  # knows names that are no text

@@ -169,6 +169,30 @@ def test_folders_of_somebody_else_are_not_used_once_more(tmp_path: Path, logs: P
     assert {step for _, _, step, _ in points(tmp_path)} == set(range(7))
 
 
+def test_a_folder_whose_name_is_no_text_is_remembered(tmp_path: Path) -> None:
+    """It is read on from where it ended, like any other."""
+    top = tmp_path / os.fsdecode(b"caf\xe9")
+    log = write_foreign(top, log_text([(1, 1)]))
+    collect([top], tmp_path / "store")
+    assert not collect([top], tmp_path / "store").is_changed
+    with log.open("ab") as file:
+        file.write(line(2))
+    summary = collect([top], tmp_path / "store")
+
+    assert (summary.bytes_read, summary.unusable) == (len(line(2)), [])
+    assert [step for _, _, step, _ in points(tmp_path / "store")] == [1, 2]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": 6}', '{"version": "\\udce9"}'])
+def test_a_damaged_state_is_no_traceback(tmp_path: Path, logs: Path, content: str) -> None:
+    """Everything is read again."""
+    collect([logs], tmp_path)
+    (folder(tmp_path, 1) / "state.json").write_text(content)
+
+    assert collect([logs], tmp_path).new_rows == 12
+    assert len(points(tmp_path)) == 12
+
+
 def test_a_state_of_another_version_is_told(tmp_path: Path, logs: Path) -> None:
     """Everything is read again, and whoever imported something learns that it is gone."""
     collect([logs], tmp_path)
