@@ -29,8 +29,8 @@ _SEEDS = 5
 #: Hold the last line of a log.
 _LAST_BYTES = 200
 _GROUP_ROWS = 1 << 18
-#: Of so many runs one is in flight while its sweep runs; the others have ended, or wait.
-_IN_FLIGHT = 10
+#: 1 % of the bytes is new: whole new runs; some of the runs in flight, as the others have ended or wait; or all.
+_NEWS_IN_ONE_OF = (100, 10, 1)
 #: Contenders that go over the whole input.
 _WHOLE = ("plot_py", "duckdb_read", "duckdb", "aggregate")
 
@@ -60,10 +60,9 @@ def _compare(top: Path, options: argparse.Namespace) -> None:
     rows = {"plot_py": _run("plot_py", top, options)} if options.plot_py else {}
     for name in ("duckdb_read", "arrow_write", "duckdb", "aggregate", "export", "again"):
         rows[name] = _shortest(name, top, options)
-    in_flight = partial(_grow, top / "logs", every=_IN_FLIGHT, lines=options.lines * _IN_FLIGHT // 100)
-    rows["in_flight"] = _shortest("in_flight", top, options, before=in_flight)
-    every_log = partial(_grow, top / "logs", every=1, lines=options.lines // 100)
-    rows["grown"] = _shortest("grown", top, options, before=every_log)
+    for every in _NEWS_IN_ONE_OF:
+        grown = partial(_grow, top / "logs", every=every, lines=options.lines * every // 100)
+        rows[f"news_{every}"] = _shortest(f"news_{every}", top, options, before=grown)
     _generate(top / "many", options.folders, 3)
     _run("many", top, options)
     rows["many"] = _shortest("many", top, options)
@@ -76,8 +75,7 @@ def _compare(top: Path, options: argparse.Namespace) -> None:
         "aggregate": "dreamsweep aggregate",
         "export": f"dreamsweep export, {_BINS} bins",
         "again": "aggregate, nothing new",
-        "in_flight": f"aggregate, 1 % new, in 1 log of {_IN_FLIGHT}",
-        "grown": "aggregate, 1 % new, in every log",
+        **{f"news_{every}": f"aggregate, 1 % new, in 1 log of {every}" for every in _NEWS_IN_ONE_OF},
         "many": f"nothing new, {options.folders:,} folders",
     }
     for name, row in rows.items():
@@ -90,8 +88,9 @@ def _compare(top: Path, options: argparse.Namespace) -> None:
         if options.plot_py:
             print(f"  aggregate and export are {rows['plot_py'][unit] / both:.1f} times as fast as plot.py")
         print(f"  aggregate has {rows['duckdb'][unit] / ours:.2f} of plain DuckDB's throughput")
-        for name, where in (("in_flight", f"one log of {_IN_FLIGHT}"), ("grown", "every log")):
-            print(f"  1 % new bytes in {where} cost {100 * rows[name][unit] / ours:.1f} % of the full time")
+        for every in _NEWS_IN_ONE_OF:
+            share = 100 * rows[f"news_{every}"][unit] / ours
+            print(f"  1 % new bytes in 1 log of {every} cost {share:.1f} % of the full time")
 
 
 def _shortest(
