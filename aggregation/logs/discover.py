@@ -200,6 +200,8 @@ def _placed(folder: Path, top: Path) -> RunKey | None:
 
 
 def _log_name(entries: Mapping[str, object], name: str) -> str | None:
+    if name in entries:
+        return name
     return next((name + suffix for suffix in _SUFFIXES if name + suffix in entries), None)
 
 
