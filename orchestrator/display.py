@@ -35,6 +35,8 @@ class Display:
         self._told: set[tuple[RunKey, int]] = set()
         self._started_at = clock.now()
         self._done_before: int | None = None
+        #: Whether it was told that only paused runs are left.
+        self._waits = False
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -51,6 +53,7 @@ class Display:
         if self._done_before is None:
             self._done_before = state.tally["done"]
         self._tell_failures(state)
+        self._tell_paused(state)
         if self._live is not None:
             self._live.update(Group(self._table(state, reports), self._line(state, reports)), refresh=True)
 
@@ -64,6 +67,17 @@ class Display:
                         f"{run.key} {what} ({run.outcome}): {run.cause}", style="red" if what == "failed" else "yellow"
                     )
                 )
+
+    def _tell_paused(self, state: SweepState) -> None:
+        if state.waits_for_resume() and not self._waits:
+            self._console.print(
+                Text(
+                    f"Only paused runs are left ({state.tally['paused']}); they wait for `dreamsweep resume`. "
+                    f"Stopping this loses nothing.",
+                    style="yellow",
+                )
+            )
+        self._waits = state.waits_for_resume()
 
     def _table(self, state: SweepState, reports: Mapping[RunKey, AttemptReport]) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -198,7 +198,14 @@ class SweepState:
             return False
         if self.is_stopping or self.halted is not None:
             return True
-        return self.tally["paused"] == 0 and not any(group.pending and not group.held for group in self.groups.values())
+        return not self.tally["paused"] and not self._is_anything_pending()
+
+    def waits_for_resume(self) -> bool:
+        """Whether nothing but paused runs is left to do."""
+        return bool(self.tally["paused"]) and not self.in_flight and not self._is_anything_pending()
+
+    def _is_anything_pending(self) -> bool:
+        return any(group.pending and not group.held for group in self.groups.values())
 
     def in_state(self, *states: RunState) -> Iterator[Run]:
         return (run for run in self.runs.values() if run.state in states)

@@ -9,7 +9,7 @@ from sweep_states import SweepUnderTest
 
 from orchestrator.attempts.worker import AttemptReport, Progress
 from orchestrator.display import Display, duration
-from orchestrator.events import AttemptEnded, NodeJoined, RunPlanned
+from orchestrator.events import AttemptEnded, NodeJoined, RunPaused, RunPlanned, RunResumed
 
 
 def sweep() -> SweepUnderTest:
@@ -40,6 +40,24 @@ def shown(*, is_terminal: bool) -> str:
 def test_a_pipe_gets_news_only() -> None:
     """One line for a failure, once, without escape codes; nothing for what goes on."""
     assert shown(is_terminal=False) == "gym/gym_CartPole-v1/fake/1 failed (crashed): it [broke]\n"
+
+
+def test_who_waits_for_paused_runs_only_is_told() -> None:
+    """Once, and again when it comes to that again: otherwise nothing would be seen, perhaps for days."""
+    stream = io.StringIO()
+    waiting = SweepUnderTest()
+    waiting.opened()
+    waiting.feed(*(RunPlanned(at=waiting.now(), key=run_key(seed), group="g") for seed in (0, 1)))
+    with Display(Console(file=stream, width=120, no_color=True), {}) as display:
+        for events in ([], [RunPaused, RunPaused], [], [RunResumed], [RunPaused]):
+            for seed, event in enumerate(events):
+                waiting.feed(event(at=waiting.now(), key=run_key(seed)))
+            display.show(waiting.state, {})
+
+    lines = stream.getvalue().splitlines()
+    assert (
+        lines == ["Only paused runs are left (2); they wait for `dreamsweep resume`. Stopping this loses nothing."] * 2
+    )
 
 
 def test_a_terminal_gets_a_table() -> None:
