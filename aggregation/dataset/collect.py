@@ -4,7 +4,6 @@ Safe while the logs grow and however often it is stopped: readers see the earlie
 """
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +14,7 @@ from aggregation.dataset.fault_spool import FaultSpool
 from aggregation.dataset.lengths import LengthSource, has_lengths
 from aggregation.dataset.schema import METRIC_ROWS, SCORE_ROWS
 from aggregation.dataset.state import StoreState
-from aggregation.dataset.store import Generation, Store, Syncs
+from aggregation.dataset.store import Generation, Store, Syncs, remove_folder
 from aggregation.dataset.tables import runs_table, write_table
 from aggregation.dataset.update import Plan, Update, taken
 from aggregation.logs.discover import Discovery, RunLog, Unusable, discover
@@ -216,7 +215,9 @@ class Collection:
 
     def _write(self, generation: Generation, syncs: Syncs, faults: FaultSpool) -> None:
         if self._metrics is None:  # there may be some from an earlier generation
-            shutil.rmtree(generation.folder(METRIC_ROWS), ignore_errors=True)
+            folder = generation.folder(METRIC_ROWS)
+            if folder.exists():
+                remove_folder(folder)
         total, before = sum(update.bytes for update in self._updates), 0
         spread = self._spread or (read_here if total > _FEW_BYTES else read_in_turn)
         for update in reversed(self._updates):

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from aggregation.dataset.partition_files import Marks, marks
-from aggregation.dataset.store import Syncs
+from aggregation.dataset.store import Syncs, remove_file, remove_folder
 
 
 def lay_out(dataset: Path, folders: Collection[str]) -> None:
@@ -47,7 +47,7 @@ def mirror(earlier: Path | None, files: Marks, target: Path, syncs: Syncs, *, bu
     there = marks(target)
     for name, mark in there.items():
         if files.get(name) != mark and name not in but:
-            (target / name).unlink()
+            remove_file(target / name)
     for name, mark in files.items():
         if there.get(name) != mark and name not in but and link_or_copy(f"{earlier}/{name}", f"{target}/{name}"):
             syncs.add(target / name)
@@ -60,11 +60,11 @@ def _kept(folder: str, names: Collection[str]) -> set[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
-                Path(entry.path).unlink()
+                remove_file(Path(entry.path))
             elif entry.name in names:
                 kept.add(entry.name)
             else:
-                shutil.rmtree(entry.path)
+                remove_folder(Path(entry.path))
     return kept
 
 

@@ -195,6 +195,8 @@ class Store:
         for name in reversed(names):
             if name not in published[-_KEPT_GENERATIONS:] and _reuse(self._collected / name, generation):
                 return generation
+        while generation.path.exists():  # something in it could not be removed
+            generation = Generation(self._collected / f"{generation.number + 1:06d}")
         generation.path.mkdir()
         return generation
 
@@ -234,6 +236,25 @@ class Store:
             _remove(Generation(self._collected / name))
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, unless it is one that an NFS client keeps for whoever has it open: those go by themselves."""
+    try:
+        path.unlink()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder; what an NFS client keeps in it stays, and goes by itself."""
+
+    def failed(_function: object, _path: str, info: tuple[object, BaseException, object]) -> None:
+        if not isinstance(info[1], OSError) or info[1].errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise info[1]
+
+    shutil.rmtree(path, onerror=failed)
+
+
 def _remove(generation: Generation) -> None:
     """Remove a generation, unless a reader holds it; a later collection then tries again."""
     with _unless_held(generation) as is_free:
@@ -251,7 +272,7 @@ def _reuse(path: Path, generation: Generation) -> bool:
                 path.rename(generation.path)
                 for each in generation.path.iterdir():
                     if not each.is_dir():
-                        each.unlink()
+                        remove_file(each)
             return is_free
     except OSError as error:
         _log.debug("%s cannot be used once more: %s", path, error)

@@ -1,5 +1,6 @@
 """The folders of a store's generations: made into later ones, and what was left in them."""
 
+import errno
 import json
 import os
 import shutil
@@ -151,6 +152,36 @@ def test_without_hard_links_files_are_copied(tmp_path: Path, logs: Path, monkeyp
     assert found == steps
     assert sum("cup" in path for path in copied) == 2  # into the second and third generation; the others have it
     assert all(path.stat().st_nlink == 1 for path in (tmp_path / ".collected").rglob("part-*.parquet"))
+
+
+def test_files_that_nfs_keeps_for_readers_are_let_be(
+    tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An NFS client renames a removed file that somebody has open, and refuses to remove it under that name."""
+    for log in logs.rglob(LOG):
+        log.with_name(METRICS).write_bytes(metrics_text([(1, 1)]))
+    for step in range(3, 6):
+        grow(logs, step)
+        collect([logs], tmp_path, metrics="train/.*")
+    first = folder(tmp_path, 1)
+    for place in (first, *(each for each in first.rglob("*") if each.is_dir())):
+        (place / ".nfs0001").write_bytes(b"kept")
+    remove = os.unlink
+
+    def unlink(path: str, **options: int) -> None:
+        if Path(path).name.startswith(".nfs"):
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        remove(path, **options)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    shutil.rmtree(logs / "dmc_cup_catch")
+    for step in range(6, 10):
+        grow(logs, step)
+        collect([logs], tmp_path, metrics="")
+
+    assert {step for _, _, step, _ in points(tmp_path)} == set(range(10))
+    assert {run for run, *_ in points(tmp_path)} == {f"dmc/dmc_walker_walk/dreamerv3/{seed}" for seed in range(2)}
+    assert not (tmp_path / "metrics").is_dir() or not list((tmp_path / "metrics").rglob("*.parquet"))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
