@@ -3,6 +3,7 @@
 It lies in the same generation as the dataset it belongs to, so the two can never disagree.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,11 +96,9 @@ class StoreState:
     @classmethod
     def decoded(cls, data: bytes) -> "StoreState | None":
         """Read what `encoded` wrote; None where another version wrote it."""
-        try:
+        with contextlib.suppress(ValueError):
             if _decoded(data, _Versioned).version == VERSION:
                 return _decoded(data, cls)
-        except ValueError:
-            pass
         return None
 
 
