@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aggregation.dataset.collect import collect
 from sweeps import errors
 
 CHECKOUT = Path(__file__).parent.parent
@@ -224,13 +225,27 @@ def test_every_module_says_what_it_is() -> None:
     assert [name(path) for path in SOURCES if not ast.get_docstring(tree(path))] == []
 
 
-def test_a_plan_waits_for_neither_ray_nor_pandas() -> None:
-    """`plan` answers in a second because it imports only what it needs."""
+@pytest.mark.parametrize(
+    ("words", "slow"),
+    [
+        (["plan"], {"ray", "pandas", "pyarrow", "duckdb", "matplotlib", "jax"}),
+        (["aggregate", "logs", "--store", "store"], {"ray", "pandas", "duckdb", "matplotlib", "jax", "hydra"}),
+        (["export", "store"], {"ray", "pandas", "duckdb", "matplotlib", "jax", "hydra"}),
+        (["table", "store"], {"ray", "pandas", "duckdb", "matplotlib", "jax"}),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)
+def test_a_command_imports_only_what_it_needs(words: list[str], slow: set[str], tmp_path: Path) -> None:
+    """Commands that are called every minute, or for a quick look, answer at once."""
+    log = tmp_path / "logs" / "dmc_walker_walk" / "dreamerv3" / "0" / "scores.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text('{"step": 1000, "episode/score": 12.5}\n')
+    collect([tmp_path / "logs"], tmp_path / "store")
+    words = [str(tmp_path / word) if word in ("logs", "store") else word for word in words]
     program = (
         "import contextlib, io, sys; from orchestrator.cli import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()): code = main(['plan'])\n"
-        "slow = {'ray', 'pandas', 'pyarrow', 'duckdb', 'matplotlib', 'jax'}\n"
-        "print(code, sorted(slow & set(sys.modules)))"
+        f"with contextlib.redirect_stdout(io.StringIO()): code = main({words!r})\n"
+        f"print(code, sorted({slow!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 

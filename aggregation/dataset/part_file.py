@@ -18,6 +18,8 @@ from aggregation.dataset.schema import Dataset
 _WRITTEN_AT_ONCE = 1 << 16
 _MAGIC = b"PAR1"
 _COPY_BYTES = 1 << 20
+#: The Parquet writer makes many short writes.
+_BUFFER_BYTES = 1 << 16
 
 
 class PartFile:
@@ -42,7 +44,7 @@ class PartFile:
         self.path = path
         self.unfinished = path.with_name(f".{path.name}.new")
         self._kept = kept
-        self._sink = pa.OSFile(str(self.unfinished), "wb")
+        self._sink = pa.BufferedOutputStream(pa.OSFile(str(self.unfinished), "wb"), _BUFFER_BYTES)
         self._footers: list[pq.FileMetaData] = []
         self._writer = pq.ParquetWriter(self._sink, dataset.schema, metadata_collector=self._footers, **_form(dataset))
         if earlier is not None:
@@ -67,7 +69,9 @@ class PartFile:
             self._kept.append_row_groups(self._footers[0])
             self._kept.write_metadata_file(self._sink)
         self._sink.close()
-        self.unfinished.replace(self.path)
+        # Onto a free name: ext4 writes a file out at once when it takes another's place.
+        self.path.unlink(missing_ok=True)
+        self.unfinished.rename(self.path)
 
     def abandon(self) -> None:
         self._writer.close()

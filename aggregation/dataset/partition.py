@@ -14,10 +14,9 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from aggregation.dataset.arrow_columns import numbers, numbers_of, texts
+from aggregation.dataset.arrow_columns import numbers, numbers_of
 from aggregation.dataset.lengths import LengthLog, amend_file
 from aggregation.dataset.mirror import mirror
 from aggregation.dataset.part_file import PartFile
@@ -282,11 +281,8 @@ def filter_file(dataset: Dataset, path: Path, rules: Rules) -> tuple[dict[str, K
 
 
 def _holds(file: pq.ParquetFile, rules: Rules) -> bool:
-    wanted = texts(sorted(rules))
-    return any(
-        pc.any(pc.is_in(file.read_row_group(group, columns=["run"]).column("run").cast(pa.string()), wanted)).as_py()
-        for group in range(file.num_row_groups)
-    )
+    columns = (file.read_row_group(group, columns=["run"]).column("run") for group in range(file.num_row_groups))
+    return any(not rules.keys().isdisjoint(column.unique().to_pylist()) for column in columns)
 
 
 def _staying(

@@ -4,27 +4,28 @@ import argparse
 import json
 import sys
 from pathlib import Path
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from aggregation.dataset.binning import View
 from aggregation.dataset.collect import collect
-from aggregation.dataset.explanation import Explanation, explain
+from aggregation.dataset.explanation import explain
 from aggregation.dataset.reference_runs import import_files
 from aggregation.dataset.score_files import export as write_score_files
-from orchestrator.clusters import reading_spread
-from orchestrator.command_line.opened_sources import warn_of_misspelt
+from orchestrator.command_line.dataset_lines import print_explanation, print_score_files, print_summary
 from orchestrator.command_line.progress_bar import ProgressBar
-from orchestrator.command_line.results import print_score_files, print_summary
 from orchestrator.consoles import console_for
 from sweeps.errors import ConfigError
 from sweeps.layout import SweepRoot
+
+if TYPE_CHECKING:
+    from aggregation.logs.spread import Spread
 
 
 def aggregate(arguments: argparse.Namespace) -> int:
     """Collect the logs of a sweep root, or of folders that dreamsweep did not launch."""
     paths = [path.expanduser().resolve() for path in arguments.paths]
-    warn_of_misspelt(arguments.suite)
+    if arguments.suite is not None:
+        _warn_of_misspelt(arguments.suite)
     with ProgressBar("reading", is_bytes=True) as progress:
         summary = collect(
             paths,
@@ -32,7 +33,7 @@ def aggregate(arguments: argparse.Namespace) -> int:
             suite=arguments.suite,
             metrics=arguments.metrics,
             progress=progress.update,
-            spread=None if arguments.ray is None else reading_spread(arguments.ray),
+            spread=None if arguments.ray is None else _reading_spread(arguments.ray),
         )
     explanation = None if arguments.explain is None else explain(Path(summary.store), arguments.explain)
     if arguments.json:
@@ -68,23 +69,19 @@ def export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def print_explanation(console: Console, explanation: Explanation) -> None:
-    """One run, attempt by attempt: what it logged, what stays, and why the rest does not."""
-    lines = [f"\n{explanation.run}: {explanation.rows:,} rows kept, {explanation.dropped:,} dropped"]
-    lines += [f"             {explanation.path}, {explanation.bytes:,} bytes"]
-    if explanation.faults:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(explanation.faults.items()))
-        lines.append(f"             bad lines: {kinds}")
-    for each in explanation.stretches:
-        span = "" if each.first_step is None else f", frames {each.first_step:,} to {each.last_step:,}"
-        place = "" if each.offset is None else f", from byte {each.offset:,}"
-        lines.append(f"attempt {each.attempt:<4} {each.logged:,} rows logged, {each.kept:,} kept{span}{place}")
-        lines.append(f"             {each.why}")
-        for loss in each.dropped:
-            span = f"frames {loss.first_step:,} to {loss.last_step:,}"
-            lines.append(f"             dropped: {loss.rows:,} of attempt {loss.attempt}, {span}")
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+# Who collects every minute shall not wait for Hydra and Ray, which these need.
+
+
+def _warn_of_misspelt(suite: str) -> None:
+    from orchestrator.command_line.suite_name import warn_of_misspelt
+
+    warn_of_misspelt(suite)
+
+
+def _reading_spread(address: str) -> "Spread":
+    from orchestrator.clusters import reading_spread
+
+    return reading_spread(address)
 
 
 def _store(paths: list[Path], store: Path | None) -> Path:

@@ -16,6 +16,7 @@ from aggregation.pictures.ratio_study_plot import plot_studies
 from aggregation.ratio_study.ratio_study import ratio_study
 from aggregation.report.report import Report
 from aggregation.sources.sources import open_sources
+from orchestrator.command_line.dataset_lines import print_score_files, print_summary
 from orchestrator.command_line.report_command import final_report, print_report
 from sweeps.errors import DreamsweepError, LogError
 from sweeps.layout import SweepRoot
@@ -93,46 +94,3 @@ class Results:
         except (DreamsweepError, OSError) as error:
             log.warning("The report was not written: %s", error)
         return files
-
-
-def print_summary(console: Console, summary: Summary) -> None:
-    """A collection in a few lines; what was left out or dropped is always told."""
-    console.print(
-        f"dataset      {summary.store}/scores: {summary.rows:,} episodes of {summary.runs:,} runs",
-        soft_wrap=True,
-        highlight=False,
-    )
-    if summary.dropped:
-        console.print(f"             {summary.dropped:,} rows were superseded after a resume", highlight=False)
-    if summary.gap_frames:
-        console.print(f"             {summary.gap_frames:,} frames were lost at a resume", highlight=False)
-    if summary.non_finite:
-        console.print(f"             {summary.non_finite:,} scores are not finite and stand as null", highlight=False)
-    if summary.faults:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.faults.items()))
-        console.print(f"[yellow]bad lines    {kinds}; each is listed in faults.parquet[/]", highlight=False)
-        for file in summary.faulty_files[:5]:
-            kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(file.kinds.items()))
-            console.print(f"             {file.path}: {kinds}", soft_wrap=True, highlight=False, markup=False)
-    if summary.metrics is not None:
-        console.print(
-            f"metrics      {summary.store}/metrics: {summary.metric_rows:,} values of {summary.metrics}",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
-    for reason in summary.unusable[:10]:
-        console.print(f"left out     {reason}", soft_wrap=True, highlight=False, markup=False)
-    if len(summary.unusable) > 10:
-        console.print(f"left out     and {len(summary.unusable) - 10:,} more", highlight=False)
-
-
-def print_score_files(console: Console, files: list[ScoreFile]) -> None:
-    """Each score file with what it holds."""
-    for file in files:
-        console.print(
-            f"score file   {file.path}: {file.runs:,} runs, {file.points:,} points",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
