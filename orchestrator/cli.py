@@ -339,19 +339,19 @@ def _ask(arguments: argparse.Namespace) -> int:
 
 
 def _aggregate(arguments: argparse.Namespace) -> int:
-    from orchestrator.command_line.result_commands import aggregate
+    from orchestrator.command_line.dataset_commands import aggregate
 
     return aggregate(arguments)
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from orchestrator.command_line.result_commands import import_score_files
+    from orchestrator.command_line.dataset_commands import import_score_files
 
     return import_score_files(arguments)
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from orchestrator.command_line.result_commands import export
+    from orchestrator.command_line.dataset_commands import export
 
     return export(arguments)
 

@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from orchestrator.events import Event, RunFoundDone, RunFoundUndone, RunPlanned
 from orchestrator.states import SweepState
@@ -39,7 +38,7 @@ def freeze_config(root: SweepRoot, text: str) -> None:
         if path.read_text(encoding="utf-8") == text:
             return
         number += 1
-        path = root.config.with_name(f"sweep.{number}.yaml")
+        path = root.later_config(number)
     write_atomically(path, text)
 
 
@@ -55,12 +54,6 @@ def read_spec(run_dir: RunDir) -> RunSpec | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise RootError(f"{run_dir.spec} cannot be read ({error}); restore it, or remove its folder.") from None
-
-
-def frozen_configs(root: SweepRoot) -> list[Path]:
-    """What `freeze_config` wrote, oldest first."""
-    found = root.path.glob(f"{root.config.stem}*{root.config.suffix}")
-    return sorted(found, key=lambda path: (len(path.name), path.name))
 
 
 def record_launch(root: SweepRoot, at: float, words: Sequence[str]) -> None:

@@ -1,10 +1,12 @@
 """The only place that knows the paths of a sweep root.
 
 <root>/sweep.yaml             the composed configuration, frozen at the first launch
+<root>/sweep.<n>.yaml         that of a later launch, where it is another one
 <root>/launches.jsonl         the words of each launch
 <root>/journal.jsonl          append-only: every event of every attempt
 <root>/requests/              what was asked of the orchestrator from elsewhere: cancel, pause, resume, retry
 <root>/orchestrator.log       what a detached orchestrator says
+<root>/orchestrator.exit.json its exit status, where it ran on the head of a cluster
 <root>/orchestrator.lock      held by the one orchestrator of this root
 <root>/runs/<suite>/<task>/<label>/<seed>/     one run directory
     run.json  attempts.jsonl  stdout.log  done             ours
@@ -87,6 +89,15 @@ class SweepRoot:
     def config(self) -> Path:
         return self.path / "sweep.yaml"
 
+    def later_config(self, number: int) -> Path:
+        """Where the `number`-th different configuration is frozen, counted from 2."""
+        return self.path / f"sweep.{number}.yaml"
+
+    @property
+    def configs(self) -> list[Path]:
+        """Every configuration that was frozen, oldest first."""
+        return sorted(self.path.glob("sweep*.yaml"), key=lambda path: (len(path.name), path.name))
+
     @property
     def launches(self) -> Path:
         return self.path / "launches.jsonl"
@@ -106,6 +117,10 @@ class SweepRoot:
     @property
     def orchestrator_log(self) -> Path:
         return self.path / "orchestrator.log"
+
+    @property
+    def orchestrator_exit_status(self) -> Path:
+        return self.path / "orchestrator.exit.json"
 
     @property
     def runs(self) -> Path:

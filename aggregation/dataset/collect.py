@@ -22,6 +22,7 @@ from aggregation.logs.memory import keep_freed
 from aggregation.logs.seams import gap_frames
 from aggregation.logs.spread import Spread, read_here, read_in_turn
 from sweeps.errors import ConfigError, LogError
+from sweeps.layout import SweepRoot
 
 #: Told the bytes read so far and the bytes to read.
 Progress = Callable[[int, int], None]
@@ -209,7 +210,7 @@ class Collection:
         if self._before.suite == self._after.suite:
             known = {state.folder: (state.card_stamp, state.card) for state in self._before.runs.values()}
         found = discover(paths, suite=self._after.suite, known=known, with_metrics=self._metrics is not None)
-        if not found.runs and not found.unreadable and not any((path / "sweep.yaml").exists() for path in paths):
+        if not found.runs and not found.unreadable and not any(SweepRoot(path).config.exists() for path in paths):
             raise LogError(_nothing_found(paths, found.unusable))
         return found
 

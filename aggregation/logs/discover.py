@@ -10,6 +10,7 @@ from aggregation.logs.log_format import METRICS_FILE
 from aggregation.logs.run_files import RunCard, foreign_card, launched_card
 from sweeps.contracts import RunKey
 from sweeps.errors import DreamsweepError, LogError
+from sweeps.layout import SweepRoot
 
 #: Folders of a trainer that hold thousands of files and never a log.
 _NOT_SEARCHED = frozenset({"ckpt", "checkpoint.pkl", "checkpoint.ckpt", "replay", "eval_replay", "plugins", "code"})
@@ -124,8 +125,8 @@ def _searched(path: Path) -> Path:
         raise LogError(f"{path} does not exist; expected a sweep root or a folder of logs. Check the path.")
     if not path.is_dir():
         raise LogError(f"{path} is a file; expected a sweep root or a folder of logs. Name the folder it lies in.")
-    path = path.absolute()
-    return path / "runs" if (path / "sweep.yaml").exists() and (path / "runs").is_dir() else path
+    root = SweepRoot(path.absolute())
+    return root.runs if root.config.exists() and root.runs.is_dir() else root.path
 
 
 def _folders(top: Path, unreadable: list[Unusable]) -> Iterator[tuple[str, dict[str, "os.DirEntry[str]"]]]:

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from orchestrator.clusters import cluster_of
+from orchestrator.chosen_cluster import cluster_of
 from orchestrator.command_line.composed_sweep import composed, cost_of, probe_root
 from orchestrator.command_line.failures import print_failures
 from orchestrator.command_line.plan_table import print_cost

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import yaml
 
 from aggregation.report.facts import FailureFact, RootFacts, RunFact
-from orchestrator.root import frozen_configs, launches
+from orchestrator.root import launches
 from orchestrator.status import RunStatus, SweepStatus, status_of
 from sweeps.layout import RunDir, SweepRoot
 
@@ -40,7 +40,7 @@ def root_facts(root: SweepRoot) -> RootFacts:
         RootError: it is no sweep root.
     """
     status = status_of(root)
-    configs = {path.name: path.read_text(encoding="utf-8") for path in frozen_configs(root)}
+    configs = {path.name: path.read_text(encoding="utf-8") for path in root.configs}
     return RootFacts(
         name=_name(root, next(iter(configs.values()), "")),
         orchestrator=status.orchestrator,

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from orchestrator import clock
 from orchestrator.attempts.tail import LogTail
-from orchestrator.clusters import cluster_of, host_detached
+from orchestrator.chosen_cluster import cluster_of, host_detached
 from orchestrator.command_line.composed_sweep import Sweep, composed
 from orchestrator.command_line.failures import failure_json, print_failures
 from orchestrator.command_line.plan_table import plan_summary, print_warnings
@@ -161,7 +161,7 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
     words = ["run", *_words(arguments)]
     # The root as it is from here, whatever folder the orchestrator works in.
     words = [word for word in words if not word.startswith("root=")] + [f"root={root.path}"]
-    exit_status = root.path / "orchestrator.exit.json"
+    exit_status = root.orchestrator_exit_status
     exit_status.unlink(missing_ok=True)
     journal = LogTail(root.journal, root.journal.stat().st_size if root.journal.exists() else 0)
     is_driven = False

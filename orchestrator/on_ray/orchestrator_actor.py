@@ -26,7 +26,7 @@ class OrchestratorActor:
             cwd=root.path,
             output=root.orchestrator_log,
             header="",
-            exit_path=root.path / "orchestrator.exit.json",
+            exit_path=root.orchestrator_exit_status,
             orphan_grace_s=30.0,
         )
         threading.Thread(target=self._leave_after, args=(process,), daemon=True).start()

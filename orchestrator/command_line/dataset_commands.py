@@ -79,7 +79,7 @@ def _warn_of_misspelt(suite: str) -> None:
 
 
 def _reading_spread(address: str) -> "Spread":
-    from orchestrator.clusters import reading_spread
+    from orchestrator.chosen_cluster import reading_spread
 
     return reading_spread(address)
 

@@ -1,4 +1,4 @@
-"""Makes the cluster that a config asks for."""
+"""Makes the cluster that a config asks for, and joins the one that a command names."""
 
 import os
 from collections.abc import Callable, Sequence
