@@ -1,4 +1,4 @@
-"""Composes the configuration with Hydra: the only file that knows Hydra and OmegaConf.
+"""Composes the configuration with Hydra: the only file that knows it.
 
 An axis (suite, task, method, train_ratio, seed) takes its values from, in this order: the command line
 (`seed=0,1`, `seed=range(0,5)`, `seed=[0,1]`), the experiment's `hydra.sweeper.params`, the composed config.
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.cell_rules import CellRules, Rule
+from sweeps.config_tree import check_config_dir, conf_dir, file_names, read_group
 from sweeps.contracts import Option, Scalar
 from sweeps.errors import ConfigError, GridError, UnknownNameError
 from sweeps.grid import Product
@@ -58,12 +59,6 @@ class SweepConfig:
     def rules(self) -> CellRules:
         """The rules, which count what they match: a new record for every expansion."""
         return CellRules(self.only, self.exclude, self.zipped)
-
-
-def conf_dir() -> Path:
-    """The config tree: at the top of a checkout, inside the package when installed."""
-    installed = Path(__file__).parent / "conf"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "conf"
 
 
 def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> SweepConfig:
@@ -117,57 +112,6 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
     )
 
 
-def group_names(group: str, config_dir: Path | None = None) -> list[str]:
-    """The names of a group of the config tree, and of a user's own directory, such as every suite.
-
-    Raises:
-        ConfigError: the user's directory is not there.
-    """
-    if config_dir is None:
-        return _stems([conf_dir()], group)
-    _check_dir(config_dir)
-    return _stems([conf_dir(), config_dir], group)
-
-
-def read_group(group: str, name: str, config_dir: Path | None = None) -> dict[str, Any]:
-    """The plain values of one file of the config tree, such as `suite/gym.yaml`, as they are written.
-
-    Args:
-        group: The folder.
-        name: The file, without its suffix.
-        config_dir: a user's own config directory, which comes before ours.
-
-    Raises:
-        UnknownNameError: no file has that name.
-        ConfigError: the file holds no mapping.
-    """
-    names = group_names(group, config_dir)
-    if name not in names:
-        raise UnknownNameError(group, name, names)
-    own = None if config_dir is None else config_dir / group / f"{name}.yaml"
-    path = own if own is not None and own.is_file() else conf_dir() / group / f"{name}.yaml"
-    try:
-        values = read_yaml(path.read_text(encoding="utf-8"))
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    return {key: value for key, value in values.items() if key != "defaults"}
-
-
-def read_yaml(text: str) -> dict[str, Any]:
-    """The plain values of a YAML text, such as a frozen sweep.yaml.
-
-    Raises:
-        ConfigError: the text is no YAML mapping.
-    """
-    try:
-        container = OmegaConf.to_container(OmegaConf.create(text))
-    except Exception as error:  # OmegaConf passes on whatever its YAML reader raises
-        raise ConfigError(f"Cannot read the configuration: {error}") from None
-    if not isinstance(container, dict):
-        raise ConfigError(f"The configuration holds {container!r}; expected a mapping of keys to values.")
-    return {str(key): value for key, value in container.items()}
-
-
 class _Composer:
     """Hydra, initialised for one or several compositions from the same config directories."""
 
@@ -181,7 +125,7 @@ class _Composer:
         self._raw_methods: dict[str, Any] = {}
         self._first: tuple[str, str] | None = None
         if config_dir is not None:
-            _check_dir(config_dir)
+            check_config_dir(config_dir)
             self._dirs.append(config_dir)
             self._search = [f"hydra.searchpath=['file://{config_dir.resolve()}']"]
 
@@ -262,7 +206,7 @@ class _Composer:
             raise UnknownNameError(group, name, options)
 
     def _options(self, group: str) -> list[str]:
-        return _stems(self._dirs, group)
+        return file_names(self._dirs, group)
 
     def _translated(self, error: Exception, lines: Sequence[str]) -> ConfigError:
         """Say in our words what Hydra refused: most often a key that does not exist."""
@@ -277,18 +221,6 @@ class _Composer:
                     return UnknownNameError("key", name, allowed, where=where)
         cause = str(error.__cause__ or error).strip()
         return ConfigError(f"The configuration does not compose: {cause}")
-
-
-def _check_dir(config_dir: Path) -> None:
-    if not config_dir.is_dir():
-        raise ConfigError(
-            f"--config-dir {str(config_dir)!r} is not a folder; expected one that holds suite/, method/, trainer/, "
-            f"cluster/, storage/, experiment/, protocol/ or normaliser/."
-        )
-
-
-def _stems(folders: Sequence[Path], group: str) -> list[str]:
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def _unknown_key(key: str, known: Mapping[str, Any]) -> tuple[str, list[str], str] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sweeps.config import group_names, read_group
+from sweeps.config_tree import group_names, read_group
 from sweeps.errors import ConfigError, UnknownNameError
 from sweeps.settings import Protocol, Suite, checked
 

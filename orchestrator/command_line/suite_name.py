@@ -4,7 +4,7 @@ import difflib
 import logging
 from pathlib import Path
 
-from sweeps.config import group_names
+from sweeps.config_tree import group_names
 
 log = logging.getLogger(__name__)
 

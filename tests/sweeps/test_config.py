@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.config import SweepConfig, compose_sweep, read_yaml
+from sweeps.config import SweepConfig, compose_sweep
+from sweeps.config_tree import read_yaml
 from sweeps.errors import ConfigError, GridError, UnknownNameError
 
 

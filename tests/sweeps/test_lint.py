@@ -6,7 +6,7 @@ import pytest
 from grid_builders import grid, product, settings, suite
 
 from sweeps.capacity import Capacity
-from sweeps.config import conf_dir
+from sweeps.config_tree import conf_dir
 from sweeps.contracts import Schedule, TrainerSource
 from sweeps.errors import LintError
 from sweeps.footprint import footprint

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.config import compose_sweep, group_names
+from sweeps.config import compose_sweep
+from sweeps.config_tree import group_names
 from sweeps.errors import ConfigError, UnknownNameError
 from sweeps.protocols import protocol_of, read_normaliser, read_protocol, read_suite
 from sweeps.settings import Protocol

@@ -10,7 +10,8 @@ import pytest
 
 from orchestrator.trainers import dreamer_pypi
 from orchestrator.trainers.trainer_configs import TrainerConfigs
-from sweeps.config import compose_sweep, conf_dir
+from sweeps.config import compose_sweep
+from sweeps.config_tree import conf_dir
 from sweeps.settings import SweepSettings, flat_options
 
 _SHARED = Path(__file__).parents[2].parent / "shared" / "data"
