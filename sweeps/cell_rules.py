@@ -62,7 +62,10 @@ class CellRules:
             lengths = {axis: axes[axis] for axis in group}
             if len(set(lengths.values())) > 1:
                 shown = ", ".join(f"{axis} has {count}" for axis, count in lengths.items())
-                raise GridError(f"The axes of zip={list(group)} must have equally many values, but {shown}.")
+                raise GridError(
+                    f"The axes of zip={list(group)} must have equally many values, but {shown}. A pattern "
+                    f"such as 'dmc_walker_*' or 'all' counts as one; name the values."
+                )
 
     def seeds(self, cell: Cell, seeds: Sequence[int]) -> Sequence[int]:
         """The seeds with which a cell belongs to the grid."""

@@ -19,6 +19,7 @@ from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from sweeps.cell_rules import CellRules, Rule
 from sweeps.config_tree import check_config_dir, conf_dir, file_names, read_group
@@ -141,6 +142,8 @@ class _Composer:
     def compose(self, lines: Sequence[str]) -> DictConfig:
         try:
             return compose("config", [*self._search, *lines], return_hydra_config=True)
+        except YAMLError as error:
+            raise ConfigError(f"A file of the configuration is no YAML: {' '.join(str(error).split())}.") from None
         except (HydraException, OmegaConfBaseException) as error:
             raise self._translated(error, lines) from None
 

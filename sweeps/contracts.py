@@ -175,6 +175,8 @@ class RunSpec:
 
         Where the run executes (resources, interpreter, environment variables) is not part of it.
         """
+        # Its words are all that is known of a program that is no checkout and no package.
+        command = {"trainer.command": self.source.location} if self.source.adapter == "command" else {}
         return {
             "suite": self.key.suite,
             "task": self.key.task,
@@ -186,6 +188,7 @@ class RunSpec:
             "seed": self.key.seed,
             **{f"schedule.{name}": value for name, value in asdict(self.schedule).items()},
             "trainer.adapter": self.source.adapter,
+            **command,
             "trainer.revision": self.source.revision,
             "trainer.dirty": self.source.dirty,
         }

@@ -178,9 +178,12 @@ def read_score_file(path: Path) -> list[ScoreRecord]:
         data = path.read_bytes()
         entries = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
     except (OSError, EOFError, ValueError) as error:
-        raise LogError(f"{path} cannot be read as a score file: {error}.") from None
+        reason = getattr(error, "strerror", None) or f"expected a JSON list of runs, gzipped or not ({error})"
+        raise LogError(f"{path} cannot be read as a score file: {reason}.") from None
     if not isinstance(entries, list):
         raise LogError(f"{path} is no score file: it holds a {type(entries).__name__}; expected a list of runs.")
+    if not entries:
+        raise LogError(f"{path} holds no run; expected a list of {{task, method, seed, xs, ys}}.")
     try:
         return [ScoreRecord.from_json(entry) for entry in entries]
     except LogError as error:

@@ -214,6 +214,6 @@ def _distinct(runs: list[RunLog]) -> list[RunLog]:
             first, second = sorted([other.folder, run.folder])
             raise LogError(
                 f"Two folders are the run {run.card.run!r}: {first} and {second}. Expected one; "
-                f"remove or rename one of them, or collect them into two stores."
+                f"remove one of them, rename it (time-task-method-seed), or collect them into two stores."
             )
     return sorted(by_key.values(), key=lambda run: run.card.key.order)

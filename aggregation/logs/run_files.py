@@ -1,7 +1,7 @@
 """What lies beside a log in its folder: who the run is (run.json, config.yaml) and how it went (attempts.jsonl, done).
 
 Both kinds of folder give the same card: one that dreamsweep launched, and one of DreamerV3's own log folders, whose
-name or parents say the task, the method and the seed.
+name, parents or config.yaml say the task, the method and the seed.
 """
 
 import json
@@ -18,6 +18,8 @@ from sweeps.errors import DreamsweepError, LogError
 _STAMPED = re.compile(r"(?P<time>\d{8}T\d{4,}[0-9F]*)-(?P<task>.+)-(?P<label>[^-]+)-(?P<seed>[^-]+)")
 _SEED = re.compile(r"(?:seed[_=]?)?0*(\d{1,9})", re.IGNORECASE)
 _RATIO_SUFFIX = re.compile(r"(?P<method>.+)_tr(?P<ratio>\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+_CONFIG_TASK = re.compile(r"^task:\s*['\"]?([\w./:-]+)", re.MULTILINE)
+_CONFIG_SEED = re.compile(r"^seed:\s*(\d{1,9})\s*$", re.MULTILINE)
 _CONFIG_RATIO = re.compile(r"\btrain_ratio:\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)")
 _CONFIG_DMC = re.compile(r"\bdmc:\s*(\{[^}]*\}|(?:\n\s{4,}[^\n]*)+)")
 
@@ -71,33 +73,25 @@ def launched_card(spec_path: Path, key: RunKey | None = None) -> RunCard:
 
 
 def foreign_card(folder: Path, *, suite: str | None = None) -> RunCard:
-    """The card of one of DreamerV3's log folders, in either layout that its plot.py knows.
+    """The card of one of DreamerV3's log folders: in either layout that its plot.py knows, or with its config.yaml.
 
     `{time}-{task}-{method}-{seed}` is one folder name; in the other layout the folder and its two parents are
-    `task/method/seed`. The suite is `suite`, or what the folder's config.yaml tells, or the task's prefix.
+    `task/method/seed`. Of any other folder, such as the trainer's own `logdir/{timestamp}`, config.yaml tells task and
+    seed, and the folder around it names the method. The suite is `suite`, or what config.yaml tells, or the task's
+    prefix.
 
     Raises:
         LogError: the names do not make a run.
     """
     folder = folder.absolute()
-    match = _STAMPED.fullmatch(folder.name)
-    if match:
-        task, label, seed_text = match["task"], match["label"], match["seed"]
-    else:
-        task, label, seed_text = (["", "", "", *folder.parts])[-3:]
-    seed = _SEED.fullmatch(seed_text)
-    if seed is None:
-        raise LogError(
-            f"{folder} names no run: {seed_text!r} is no seed. Expected .../task/method/seed/ or "
-            f".../time-task-method-seed/ with a whole number as seed. Rename the folder."
-        )
     config = _text(folder / "config.yaml")
+    task, label, seed = _named(folder, config)
     try:
         key = RunKey(
             suite=check_name("suite", suite or _suite(task, config)),
             task=check_task(task.replace(":", "/")),
             label=check_name("label", label),
-            seed=int(seed[1]),
+            seed=seed,
         )
     except DreamsweepError as error:
         raise LogError(f"{folder} names no run: {error}") from None
@@ -109,6 +103,30 @@ def foreign_card(folder: Path, *, suite: str | None = None) -> RunCard:
         train_ratio=float(stated[1]) if ratio is None and stated else ratio,
         form=LogFormat(),
         is_launched=False,
+    )
+
+
+def _named(folder: Path, config: str) -> tuple[str, str, int]:
+    """Task, label and seed of one of DreamerV3's log folders.
+
+    Raises:
+        LogError: neither its path nor its config.yaml tells them.
+    """
+    match = _STAMPED.fullmatch(folder.name)
+    if match:
+        task, label, seed_text = match["task"], match["label"], match["seed"]
+    else:
+        task, label, seed_text = (["", "", "", *folder.parts])[-3:]
+    seed = _SEED.fullmatch(seed_text)
+    stated_task, stated_seed = _CONFIG_TASK.search(config), _CONFIG_SEED.search(config)
+    if seed is not None:
+        is_swapped = stated_task is not None and stated_task[1] == label != task  # method/task/seed
+        return (label, task, int(seed[1])) if is_swapped else (task, label, int(seed[1]))
+    if stated_task is not None and stated_seed is not None:
+        return stated_task[1], folder.parent.name, int(stated_seed[1])
+    raise LogError(
+        f"{folder} names no run: {seed_text!r} is no seed, and no config.yaml tells task and seed. Expected "
+        f".../task/method/seed/ or .../time-task-method-seed/ with a whole number as seed. Rename the folder."
     )
 
 

@@ -14,7 +14,7 @@ from aggregation.dataset.score_files import export as write_score_files
 from orchestrator.command_line.dataset_lines import print_explanation, print_score_files, print_summary
 from orchestrator.command_line.progress_bar import ProgressBar
 from orchestrator.consoles import console_for
-from sweeps.errors import ConfigError
+from sweeps.errors import ConfigError, LogError
 from sweeps.layout import SweepRoot
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 def aggregate(arguments: argparse.Namespace) -> int:
     """Collect the logs of a sweep root, or of folders that dreamsweep did not launch."""
     paths = [path.expanduser().resolve() for path in arguments.paths]
+    for path in paths:
+        if not path.exists():
+            raise LogError(f"{path} does not exist; expected a sweep root or a folder of logs. Check the path.")
     if arguments.suite is not None:
         _warn_of_misspelt(arguments.suite)
     with ProgressBar("reading", is_bytes=True) as progress:

@@ -13,6 +13,8 @@ from sweeps.errors import ConfigError
 #: Nights have seeds this far apart, and fresh ones begin in the middle.
 _STRIDE = 1000
 _SHOWN_OF_REVISION = 10
+#: What may differ from night to night, of what identifies a run.
+_TRAINER = ("trainer.revision", "trainer.dirty", "trainer.command")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +89,17 @@ def cell_name(spec: RunSpec) -> str:
 
 
 def cell_digest(spec: RunSpec) -> str:
-    """A fingerprint of what decides a score, but for the seed and the trainer's revision."""
-    identity = spec.identity()
-    for name in ("seed", "trainer.revision", "trainer.dirty"):
-        del identity[name]
+    """A fingerprint of what decides a score, but for the seed and what each night's trainer is."""
+    identity = {name: value for name, value in spec.identity().items() if name not in ("seed", *_TRAINER)}
     return _hashed({"label": spec.key.label, **identity})
 
 
 def _digest(specs: Sequence[RunSpec]) -> str:
-    cells = {cell_digest(spec): [spec.source.revision, spec.source.dirty] for spec in specs}
+    cells = {
+        cell_digest(spec): [identity[name] for name in _TRAINER if name in identity]
+        for spec in specs
+        for identity in [spec.identity()]
+    }
     return _hashed(sorted(cells.items()))
 
 

@@ -373,6 +373,7 @@ PERMANENT = frozenset(
 
 _TRACEBACK = "Traceback (most recent call last):"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
+_NAMED_ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception): ")
 _ERROR_LINE = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*)(?:: (?P<message>.*))?$", re.MULTILINE)
 
 
@@ -447,7 +448,7 @@ def _fill(template: str, groups: Mapping[str, str]) -> str:
 def _unknown(exit_code: int | None, text: str, *, started_training: bool) -> Verdict:
     error = _last_error(text)
     if not error:
-        cause = f"The trainer ended with exit code {exit_code} and no error message."
+        cause = f"The trainer ended with exit code {exit_code} and no error message; see stdout.log."
         return Verdict("crashed", cause, _evidence(_last_line(text)))
     kind = error.partition(":")[0].rpartition(".")[2]
     if kind in PERMANENT and not started_training:
@@ -456,10 +457,11 @@ def _unknown(exit_code: int | None, text: str, *, started_training: bool) -> Ver
 
 
 def _last_error(text: str) -> str:
-    """The line that names the exception of the last traceback; empty if there is none."""
+    """The line that names the exception of the last traceback, or the last line of all where that is such a line."""
     start = text.rfind(_TRACEBACK)
     if start < 0:
-        return ""
+        last = _last_line(text)
+        return last if _NAMED_ERROR.match(last) else ""
     match = _ERROR_LINE.search(text, start + len(_TRACEBACK))
     return match.group(0) if match else ""
 

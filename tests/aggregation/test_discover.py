@@ -62,6 +62,23 @@ def test_suite_comes_from_the_option_the_config_or_the_prefix(tmp_path: Path) ->
     assert keys(tmp_path, suite="mine") == ["mine/dmc_walker_walk/dreamerv3/0"]
 
 
+@pytest.mark.parametrize(
+    ("name", "config", "want"),
+    [
+        ("size12m/20250101T000000F000001", "task: dmc_walker_walk\nseed: 3\n", "dmc/dmc_walker_walk/size12m/3"),
+        ("mine/trial", "logdir: x\nseed: 0\ntask: 'atari_pong'\nenv: {seed: 7}\n", "atari/atari_pong/mine/0"),
+        ("mine/dmc_walker_walk/2", "task: dmc_walker_walk\nseed: 9\n", "dmc/dmc_walker_walk/mine/2"),
+        ("dmc_walker_walk/mine/2", "task: dmc_walker_walk\nseed: 9\n", "dmc/dmc_walker_walk/mine/2"),
+        ("walker/mine/2", "task: dmc_walker_walk\n", "walker/walker/mine/2"),
+    ],
+)
+def test_the_config_tells_what_the_folder_does_not(tmp_path: Path, name: str, config: str, want: str) -> None:
+    """The trainer's own folders are named by the time alone, and some people put the method before the task."""
+    (stamped(tmp_path, name) / "config.yaml").write_text(config)
+
+    assert keys(tmp_path) == [want]
+
+
 def test_runs_of_a_sweep_root_keep_their_identity(tmp_path: Path) -> None:
     """A run directory says who it is, logged yet or not; the trainer's folders are not searched."""
     write_launched(tmp_path, None, label="dreamerv3_tr512", is_done=True)

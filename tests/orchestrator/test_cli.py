@@ -197,6 +197,7 @@ REFUSED = [
     (["trainer.command=null"], r"trainer\.command is not set"),
     (["trainer.command='python x {tusk}'"], r"Unknown field 'tusk' in trainer\.command\. Did you mean 'task'\?"),
     (["trainer.command='\"'"], r"cannot be split into words"),
+    (["task='gym_*'", "train_ratio=1,2", "zip=[[task,train_ratio]]"], r"task has 1, train_ratio has 2\. A pattern"),
 ]
 
 
@@ -227,6 +228,40 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     out, err = capsys.readouterr()
     assert (code, out) == (1, "")
     sentence(err, pattern)
+
+
+def test_a_config_file_that_is_no_yaml_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message has the file and the line."""
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "mine.yaml").write_text("name: mine\nsuite\n: x: y")
+
+    assert main(["plan", "--config-dir", str(tmp_path), "suite=mine"]) == 1
+    sentence(capsys.readouterr().err, r"is no YAML: .*mine\.yaml\", line 2")
+
+
+@pytest.mark.parametrize(
+    ("words", "pattern"),
+    [
+        (["aggregate", "nowhere"], r"nowhere does not exist"),
+        (["import", "nowhere.json.gz", "--store", "store"], r"nowhere\.json\.gz .*: No such file or directory\."),
+        (["import", "empty.json.gz", "--store", "store"], r"empty\.json\.gz holds no run"),
+        (["import", "text.json.gz", "--store", "store"], r"text\.json\.gz .*: expected a JSON list of runs"),
+    ],
+)
+def test_a_path_that_holds_nothing_is_told(
+    words: list[str],
+    pattern: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Which one, and what was expected."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.json.gz").write_text("[]")
+    (tmp_path / "text.json.gz").write_text("hello")
+
+    assert main(words) == 1
+    sentence(capsys.readouterr().err, pattern)
 
 
 def test_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:

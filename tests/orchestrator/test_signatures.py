@@ -495,7 +495,15 @@ def test_silent_failure_quotes_the_last_line() -> None:
     """An exit code without any traceback still shows what was printed last."""
     verdict = failed("Compiling train...\nsomething odd\n\n", exit_code=7)
 
-    assert verdict == Verdict("crashed", "The trainer ended with exit code 7 and no error message.", ("something odd",))
+    cause = "The trainer ended with exit code 7 and no error message; see stdout.log."
+    assert verdict == Verdict("crashed", cause, ("something odd",))
+
+
+def test_an_error_without_a_traceback_is_named() -> None:
+    """A program may catch its error and print only what it is."""
+    verdict = failed("step 1000\nValueError: boom\n", exit_code=3, started=True)
+
+    assert verdict == Verdict("crashed", "The trainer failed: ValueError: boom", ("ValueError: boom",))
 
 
 def test_last_traceback_beats_earlier_warnings() -> None:

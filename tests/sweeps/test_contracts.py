@@ -98,3 +98,14 @@ def test_only_what_changes_the_result_is_part_of_the_identity() -> None:
     changed = dataclasses.replace(spec, flags={"agent.horizon": 333})
 
     assert (moved.digest() == spec.digest(), changed.digest() == spec.digest()) == (True, False)
+
+
+@pytest.mark.parametrize(("adapter", "is_same"), [("command", False), ("dreamerv3", True)])
+def test_the_words_of_any_program_are_part_of_the_identity(adapter: str, *, is_same: bool) -> None:
+    """Where a checkout lies does not matter, since its revision tells what it is."""
+    spec, other = (
+        dataclasses.replace(_spec(), source=TrainerSource(adapter=adapter, location=where, revision="abc"))
+        for where in ("train --gain 1", "train --gain 3")
+    )
+
+    assert (spec.digest() == other.digest()) == is_same
