@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 
 from orchestrator import clock
 from orchestrator.events import Event, GroupReleased, RunCancelled, RunPaused, RunResumed, RunRetried
-from orchestrator.states import Run, SweepState
+from orchestrator.states import AT_REST, IN_FLIGHT, Run, SweepState
 from sweeps.files import write_atomically
 from sweeps.layout import SweepRoot
 
@@ -47,6 +47,25 @@ class Request:
     def matches(self, run: Run) -> bool:
         """Whether it is meant for a run."""
         return all(fnmatch.fnmatchcase(names_of(run)[field], pattern) for field, pattern in self.select.items())
+
+    def changes(self, run: Run, state: SweepState) -> bool:
+        """Whether it means anything for a run as that stands."""
+        match self.action:
+            case "cancel":
+                return "cancelled" not in (run.state, run.after_stop) and run.state != "done"
+            case "pause":
+                return "paused" not in (run.state, run.after_stop) and run.state not in AT_REST
+            case "resume":
+                return "paused" in (run.state, run.after_stop)
+            case "retry":
+                is_again = run.state in ("failed", "cancelled", "backing_off")
+                is_fresh = self.fresh and run.state not in IN_FLIGHT and run.state != "done"
+                return is_again or is_fresh or self._releases(run, state)
+            case "release":
+                return self._releases(run, state)
+
+    def _releases(self, run: Run, state: SweepState) -> bool:
+        return run.state != "done" and state.groups[run.group].held is not None
 
     def events(self, state: SweepState, at: float) -> list[Event]:
         """What it means for the runs that there are."""

@@ -99,8 +99,11 @@ def check_is_root(root: SweepRoot) -> None:
         )
 
 
-def status_of(root: SweepRoot) -> SweepStatus:
+def status_of(root: SweepRoot, *, in_full: bool = False) -> SweepStatus:
     """Look at a root.
+
+    Args:
+        in_full: Read the last score of every run, also of the many that wait or are done.
 
     Raises:
         RootError: it is no sweep root.
@@ -112,7 +115,7 @@ def status_of(root: SweepRoot) -> SweepStatus:
         root=str(root.path),
         orchestrator=holder,
         counts={name: count for name, count in state.tally.items() if count},
-        runs=tuple(_run_status(root, state.runs[key]) for key in sorted(state.runs)),
+        runs=tuple(_run_status(root, state.runs[key], in_full=in_full) for key in sorted(state.runs)),
         failures=_failures(root, state),
         held={group.name: group.held for group in state.groups.values() if group.held},
         set_aside=tuple(node.set_aside for node in (*state.nodes.values(), *state.departed.values()) if node.set_aside),
@@ -121,9 +124,9 @@ def status_of(root: SweepRoot) -> SweepStatus:
     )
 
 
-def _run_status(root: SweepRoot, run: Run) -> RunStatus:
+def _run_status(root: SweepRoot, run: Run, *, in_full: bool) -> RunStatus:
     step = score = budget = None
-    if run.state in IN_FLIGHT or run.state in ("paused", "backing_off"):
+    if in_full or run.state in IN_FLIGHT or run.state in ("paused", "backing_off", "failed"):
         # One run.json that cannot be read, or that another version wrote, must not hide all the others.
         with contextlib.suppress(DreamsweepError):
             spec = read_spec(root.run_dir(run.key))

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from aggregation.dataset.fault_spool import FaultSpool
 from aggregation.dataset.lengths import LengthSource, has_lengths
 from aggregation.dataset.schema import METRIC_ROWS, SCORE_ROWS
-from aggregation.dataset.state import StoreState
+from aggregation.dataset.state import RunState, StoreState
 from aggregation.dataset.store import Generation, Store, Syncs, remove_folder
 from aggregation.dataset.tables import runs_table, write_table
 from aggregation.dataset.update import Plan, Update, taken
@@ -40,6 +40,22 @@ class FaultyFile:
     kinds: dict[str, int]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorelessRun:
+    """A run that ended well, and of which there is no score."""
+
+    run: str
+    #: The log that was looked for, and the keys of its lines.
+    path: str
+    step_key: str
+    score_key: str
+
+    @classmethod
+    def of(cls, state: RunState) -> Self:
+        form = state.card.form
+        return cls(run=state.key, path=state.file, step_key=form.step_key, score_key=form.score_key)
+
+
 @dataclass(slots=True, kw_only=True)
 class Summary:
     """What a collection found and what the dataset holds after it."""
@@ -55,6 +71,9 @@ class Summary:
     #: Superseded by a later attempt.
     dropped: int = 0
     non_finite: int = 0
+    #: Runs that ended well without a score; how many, and the first of them.
+    scoreless: int = 0
+    scoreless_runs: list[ScorelessRun] = field(default_factory=list)
     #: Bad lines by kind.
     faults: dict[str, int] = field(default_factory=dict)
     #: Those with most bad lines first; every bad line is in faults.parquet.
@@ -258,6 +277,9 @@ class Collection:
         summary.rows = sum(state.rows for state in states)
         summary.dropped = sum(state.dropped for state in states)
         summary.non_finite = sum(state.non_finite for state in states)
+        scoreless = [state for state in states if state.state == "finished" and not state.rows and not state.dropped]
+        summary.scoreless = len(scoreless)
+        summary.scoreless_runs = [ScorelessRun.of(state) for state in scoreless[:_LISTED_FILES]]
         summary.pending_bytes = sum(state.pending_bytes for state in states)
         summary.gap_frames = sum(gap_frames(state.segments) for state in states)
         if self._metrics is not None:

@@ -244,7 +244,7 @@ def _suite(sources: Sources, wanted: str | None) -> str:
             raise UnknownNameError("suite", wanted, suites)
         return wanted
     if not suites:
-        raise LogError("There is no run to evaluate yet; collect again when the first episode has ended.")
+        raise LogError("No run has logged a score yet that could be read. `dreamsweep aggregate` tells why.")
     if len(suites) > 1:
         raise ConfigError(f"There are runs of several suites: {', '.join(suites)}. Say which one is meant.")
     return suites[0]
@@ -311,7 +311,7 @@ def _cell(
 def _nothing_inside(suite: str, protocol: Protocol, runs: Sequence[RunInfo], windows: Mapping[str, Window]) -> str:
     furthest = max(runs, key=lambda run: run.last_step or 0)
     if furthest.last_step is None:
-        return f"No run of {suite} has an episode yet; collect again when the first one has ended."
+        return f"No run of {suite} has logged a score yet that could be read. `dreamsweep aggregate` tells why."
     low, high = windows[furthest.key.task]
     reached = f"{furthest.key} is furthest, at {furthest.last_step:,}"
     return (

@@ -175,7 +175,10 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> dic
 def _nothing(sources: Sources, view: CurveView, notes: Sequence[str]) -> LogError:
     where = ", ".join(str(source.path) for source in sources.sources)
     if not any(run.rows for run in sources.runs):
-        return LogError(f"{where} holds no episode to plot yet; plot again when the first has ended.")
+        return LogError(
+            f"{where} holds no score to plot: no run has logged one yet that could be read. `dreamsweep aggregate` "
+            f"tells why."
+        )
     if view.axis != "frames" and not any("No aggregate" in note for note in notes):
         return LogError(
             f"Nothing of {where} can be drawn over {TITLES[view.axis]}: each run needs {needs(view.axis)}. "

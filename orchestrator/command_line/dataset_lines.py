@@ -5,6 +5,7 @@ from rich.console import Console
 from aggregation.dataset.collect import Summary
 from aggregation.dataset.explanation import Explanation
 from aggregation.dataset.score_files import ScoreFile
+from sweeps.wording import counted
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -20,6 +21,12 @@ def print_summary(console: Console, summary: Summary) -> None:
         console.print(f"             {summary.gap_frames:,} frames were lost at a resume", highlight=False)
     if summary.non_finite:
         console.print(f"             {summary.non_finite:,} scores are not finite and stand as null", highlight=False)
+    for run in summary.scoreless_runs[:3]:
+        keys = f"{run.step_key!r} and {run.score_key!r}"
+        told = f"no score     {run.run} ended without one; expected lines with {keys} in {run.path}"
+        console.print(told, style="yellow", soft_wrap=True, highlight=False, markup=False)
+    if summary.scoreless > 3:
+        console.print(f"[yellow]no score     and {counted(summary.scoreless - 3, 'more run')}[/]", highlight=False)
     if summary.faults:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(summary.faults.items()))
         console.print(f"[yellow]bad lines    {kinds}; each is listed in faults.parquet[/]", highlight=False)

@@ -31,7 +31,8 @@ _LOOK_EVERY_S = 2.0
 def status(arguments: argparse.Namespace) -> int:
     """Print how a sweep stands, and which of its runs leave their references."""
     root = _root(arguments)
-    _print(status_of(root), arguments, _early_warnings(root))
+    found = status_of(root, in_full=arguments.all or arguments.json)
+    _print(found, arguments, _early_warnings(root))
     return 0
 
 
@@ -78,8 +79,10 @@ def ask(arguments: argparse.Namespace) -> int:
         return 0
     write_request(root, request)
     holder = live_holder(root.lock)
-    what = f"{arguments.action} {counted(len(matching) - done, 'run')}"
-    what += f" ({done:,} done {'stays' if done == 1 else 'stay'} so)" if done else ""
+    changing = sum(request.changes(run, state) for run in matching)
+    others = len(matching) - changing
+    what = f"{arguments.action} {counted(changing, 'run')}"
+    what += f" ({counted(others, 'other')} {'stays as it is' if others == 1 else 'stay as they are'})" if others else ""
     if holder is None:
         print(f"{what}: no orchestrator is there; the next `dreamsweep run` on this root does it first.")
     else:

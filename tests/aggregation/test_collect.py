@@ -476,6 +476,21 @@ def _change(log: Path, action: str, value: object, text: Callable[[Iterable[tupl
         os.truncate(log, max(log.stat().st_size - value, 0))
 
 
+def test_a_run_that_ended_without_a_score_is_told(tmp_path: Path) -> None:
+    """It did what it was told to, and yet something is wrong: the keys that were looked for are named."""
+    write_launched(tmp_path, line(1), is_done=True)
+    other = b'{"step": 2, "score": 3.0}\n'
+    log = write_launched(tmp_path, other, seed=1, is_done=True)
+    write_launched(tmp_path, None, seed=2, is_done=True)
+    write_launched(tmp_path, None, seed=3)
+
+    summary = collect([tmp_path], tmp_path)
+
+    assert (summary.scoreless, [run.run[-1] for run in summary.scoreless_runs]) == (2, ["1", "2"])
+    first = summary.scoreless_runs[0]
+    assert (first.path, first.step_key, first.score_key) == (str(log), "step", "episode/score")
+
+
 def test_readers_are_right_at_every_moment(tmp_path: Path) -> None:
     """While logs grow and resume, what pandas and DuckDB read is always one whole published state."""
     content = log_text((step, 1) for step in range(0, 400, 2))

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from command_line import CHECKPOINTING_TRAINER, ended, logged_steps, run_dir, run_words, said, started, starts, states
 from fakes.fake_runs import is_alive, processes_with, wait_until
+from sweep_states import SweepUnderTest, key
 
 from orchestrator.cli import main
 from orchestrator.events import GroupReleased, RunCancelled, RunPaused, RunPlanned, RunResumed, RunRetried
 from orchestrator.machine import apply
+from orchestrator.outcomes import Outcome
 from orchestrator.requests import Action, Request, pending_requests, write_request
 from orchestrator.states import SweepState
 from sweeps.contracts import RunKey
@@ -35,8 +37,8 @@ AT = 7.0
 def state() -> SweepState:
     """Four planned runs of three groups."""
     state = SweepState()
-    for key, group in GROUPS.items():
-        apply(state, RunPlanned(at=1.0, key=key, group=group))
+    for run, group in GROUPS.items():
+        apply(state, RunPlanned(at=1.0, key=run, group=group))
     return state
 
 
@@ -106,6 +108,36 @@ def test_a_retry_may_ask_for_a_fresh_start(state: SweepState, tmp_path: Path) ->
 
     assert [found for _, found in pending_requests(SweepRoot(tmp_path))] == [request]
     assert request.events(state, AT) == [RunRetried(at=AT, key=CART, fresh=True)]
+
+
+@pytest.mark.parametrize("action", ["cancel", "pause", "resume", "retry"])
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize(
+    "past", ["waiting", "launching", "running", "done", "backing_off", "failed", "stopping to pause", "stopping to end"]
+)
+def test_who_is_asked_is_told_for_how_many_runs_it_means_something(action: Action, past: str, *, fresh: bool) -> None:
+    """A run counts exactly where the machine would do something about it."""
+    sweep = SweepUnderTest()
+    sweep.opened(retries={"crashed": 1}, retry_delay_s=1000.0)
+    sweep.planned(0)
+    if past != "waiting":
+        sweep.joined("a", cpus=1.0)
+    if past not in ("waiting", "launching"):
+        sweep.started(0)
+    endings: dict[str, Outcome] = {"done": "succeeded", "backing_off": "crashed", "failed": "misconfigured"}
+    if past in endings:
+        sweep.ended(0, endings[past])
+    elif past.startswith("stopping"):
+        kind = RunPaused if past == "stopping to pause" else RunCancelled
+        sweep.feed(kind(at=sweep.now(), key=key(0)))
+    assert sweep.states()[0] == past.split()[0]
+    request = Request(action, fresh=fresh and action == "retry")
+    run = sweep.state.runs[key(0)]
+    before = (run.state, run.after_stop, run.fresh_from)
+    told = request.changes(run, sweep.state)
+    sweep.feed(*request.events(sweep.state, sweep.now()))
+
+    assert ((run.state, run.after_stop, run.fresh_from) != before) == told
 
 
 # --- how it gets there
@@ -244,8 +276,8 @@ def test_a_running_run_is_cancelled_and_only_a_retry_brings_it_back(
 
     assert said(capsys, "retry", str(root), "--all") == (
         0,
-        "retry 1 run (1 done stays so): no orchestrator is there; the next `dreamsweep run` on this root does it "
-        "first.\n",
+        "retry 1 run (1 other stays as it is): no orchestrator is there; the next `dreamsweep run` on this root does "
+        "it first.\n",
         "",
     )
     assert states(capsys, root) == {"0": "done", "1": "cancelled"}

@@ -165,6 +165,22 @@ def test_progress_comes_from_the_log_of_the_run(sweep: Sweep) -> None:
     ]
 
 
+def test_the_last_score_of_a_run_at_rest_is_told_in_full_only(sweep: Sweep) -> None:
+    """Of thousands that are done nobody waits for the logs, unless every run is asked for."""
+    sweep.opened()
+    sweep.planned(0)
+    sweep.joined()
+    sweep.began(0)
+    sweep.spec(0)
+    sweep.root.run_dir(key(0)).scores.write_text('{"frames": 100, "return": 1.5}\n')
+    sweep.ended(0, "succeeded")
+
+    assert [
+        [(run.state, run.step, run.score) for run in status_of(sweep.root, in_full=in_full).runs]
+        for in_full in (False, True)
+    ] == [[("done", None, None)], [("done", 100, 1.5)]]
+
+
 def test_a_score_that_is_no_number_is_null_in_json(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     """JSON knows no NaN; people see it."""
     sweep.opened()
