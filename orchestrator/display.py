@@ -11,10 +11,14 @@ from rich.text import Text
 
 from orchestrator import clock
 from orchestrator.attempts.worker import AttemptReport
+from orchestrator.consoles import natural_width
 from orchestrator.states import SweepState
 from sweeps.contracts import RunKey, RunSpec
 
 _MOST_ROWS = 24
+_COLUMNS = ("step of budget", "%", "steps/s", "last score", "left")
+#: Where the terminal is too narrow for all columns these go, one after the other.
+_DISPENSABLE = ("steps/s", "%", "left", "last score")
 
 
 @dataclass(slots=True)
@@ -80,36 +84,43 @@ class Display:
         self._waits = state.waits_for_resume()
 
     def _table(self, state: SweepState, reports: Mapping[RunKey, AttemptReport]) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("run", no_wrap=True)
-        table.add_column("state")
-        for name in ("step of budget", "%", "steps/s", "last score", "left"):
-            table.add_column(name, justify="right", no_wrap=True)
         keys = sorted(state.in_flight)
+        rows = []
         for key in keys[:_MOST_ROWS]:
             run = state.runs[key]
-            report = reports.get(key)
             name = str(key) if run.attempt == 1 else f"{key} (attempt {run.attempt})"
-            table.add_row(name, run.state, *self._cells(key, run.attempt, report))
+            rows.append((name, run.state, self._cells(key, run.attempt, reports.get(key))))
+        for dispensed in range(len(_DISPENSABLE) + 1):
+            columns = [name for name in _COLUMNS if name not in _DISPENSABLE[:dispensed]]
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for name in ("run", "state"):
+                table.add_column(name, no_wrap=True)
+            for name in columns:
+                table.add_column(name, justify="right", no_wrap=True)
+            for run_name, run_state, cells in rows:
+                table.add_row(run_name, run_state, *(cells.get(name, "") for name in columns))
+            if natural_width(self._console, table) <= self._console.width:
+                break
         if len(keys) > _MOST_ROWS:
-            table.add_row(f"and {len(keys) - _MOST_ROWS} more", "", "", "", "", "", "")
+            table.add_row(f"and {len(keys) - _MOST_ROWS} more")
         return table
 
-    def _cells(self, key: RunKey, attempt: int, report: AttemptReport | None) -> list[str]:
+    def _cells(self, key: RunKey, attempt: int, report: AttemptReport | None) -> dict[str, str]:
+        """What is known of an attempt, by column."""
         if report is None or not report.progress.step:
-            return ["", "", "", "", ""]
+            return {}
         progress, budget = report.progress, self._specs[key].schedule.frames
         pace = self._paces.setdefault((key, attempt), _Pace(progress.step, progress.at))
         elapsed = progress.at - pace.at
         speed = (progress.step - pace.step) / elapsed if elapsed > 0 else 0.0
         left = duration((budget - progress.step) / speed) if speed > 0 else ""
-        return [
-            f"{progress.step:,} of {budget:,}",
-            f"{min(100.0, 100 * progress.step / budget):.0f}",
-            f"{speed:,.0f}" if speed else "",
-            "" if progress.score is None else f"{progress.score:,.1f}",
-            left,
-        ]
+        return {
+            "step of budget": f"{progress.step:,} of {budget:,}",
+            "%": f"{min(100.0, 100 * progress.step / budget):.0f}",
+            "steps/s": f"{speed:,.0f}" if speed else "",
+            "last score": "" if progress.score is None else f"{progress.score:,.1f}",
+            "left": left,
+        }
 
     def _line(self, state: SweepState, reports: Mapping[RunKey, AttemptReport]) -> Text:
         tally, total = state.tally, len(state.runs) - state.tally["idle"]

@@ -1,6 +1,7 @@
 """What is seen while a sweep runs: a table in a terminal, only news where output is piped."""
 
 import io
+import re
 
 import pytest
 from fakes.fake_runs import fake_run, run_key
@@ -40,6 +41,34 @@ def shown(*, is_terminal: bool) -> str:
 def test_a_pipe_gets_news_only() -> None:
     """One line for a failure, once, without escape codes; nothing for what goes on."""
     assert shown(is_terminal=False) == "gym/gym_CartPole-v1/fake/1 failed (crashed): it [broke]\n"
+
+
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (120, ["run", "state", "step of budget", "%", "steps/s", "last score", "left"]),
+        (75, ["run", "state", "step of budget", "last score"]),
+        (60, ["run", "state", "step of budget"]),
+    ],
+)
+def test_a_narrow_terminal_gets_fewer_columns(width: int, columns: list[str]) -> None:
+    """None is cut off, and whoever looks sees at least which run is how far."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True, no_color=True)
+    running = sweep()
+    specs = {run_key(seed): fake_run(seed=seed, steps=100_000) for seed in (0, 1)}
+    report = {
+        step: AttemptReport(host="h", pid=1, progress=Progress(step=step, score=7.25, at=step)) for step in (1, 50_000)
+    }
+    with Display(console, specs) as display:
+        for step in (1, 50_000):
+            stream.truncate(0)
+            display.show(running.state, {run_key(0): report[step]})
+        lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue()).replace("\0", "").splitlines()
+
+    head = next(line for line in lines if line.lstrip("\r").startswith("run "))
+    assert re.split(r"  +", head.strip()) == columns
+    assert any("gym/gym_CartPole-v1/fake/0" in line and "50,000 of 100,000" in line for line in lines)
 
 
 def test_who_waits_for_paused_runs_only_is_told() -> None:
