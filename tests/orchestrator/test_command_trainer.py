@@ -1,5 +1,8 @@
 """The adapter for any program: templates, and what cannot be one."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,3 +64,17 @@ def test_a_torn_log_is_closed_before_a_resume(tmp_path: Path) -> None:
     assert (step, len(repairs)) == (None, 1)
     assert (tmp_path / "scores.jsonl").read_bytes().endswith(b"\n")
     assert trainer("x").repair(RunDir(tmp_path)) == (None, ())
+
+
+def test_the_program_of_the_docs_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """What docs/any_program.md shows is what it asks for."""
+    text = (Path(__file__).parents[2] / "docs" / "any_program.md").read_text("utf-8")
+    program = tmp_path / "train.py"
+    program.write_text(text.partition("```python\n")[2].partition("```")[0])
+    words = f"{sys.executable} {program} --task {{task}} --seed {{seed}} --frames {{frames}} {{flags}}"
+    for budget in (20_000, 30_000):
+        launch = trainer(words).launch(replace(fake_run(steps=budget), flags={"lr": 0.1}), RunDir(tmp_path))
+        subprocess.run(launch.argv, cwd=launch.cwd, check=True)
+
+    steps = [json.loads(line)["step"] for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    assert steps == list(range(1000, 30_001, 1000))
