@@ -163,6 +163,7 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     imports.add_argument("files", nargs="+", type=_path, metavar="FILE", help="{suite}-{label}.json.gz")
     imports.add_argument("--store", type=_path, required=True, help="a sweep root, or the --store of aggregate")
+    imports.add_argument("--suite", help="the suite of all these runs; what each file's name begins with by default")
     imports.add_argument("--label", help="the label of all these runs; the method that each names by default")
     imports.add_argument("--json", action="store_true", help="print one JSON object")
     imports.set_defaults(handler=_import)

@@ -19,24 +19,25 @@ from sweeps.contracts import RunKey, check_name
 from sweeps.errors import DreamsweepError, LogError
 
 
-def import_files(files: Sequence[Path], store: Path, *, label: str | None = None) -> Summary:
+def import_files(files: Sequence[Path], store: Path, *, label: str | None = None, suite: str | None = None) -> Summary:
     """Add the runs of score files to a store's dataset; later collections leave them there.
 
-    The suite is what stands before the first `-` of a file's name. A file that was imported before is replaced.
+    A file that was imported before is replaced.
 
     Args:
         files: `{suite}-{label}.json.gz`, raw or binned.
         store: A sweep root or a store.
         label: The label of all these runs; None for the method that each run names.
+        suite: Their suite; None for what stands before the first `-` of each file's name.
 
     Raises:
-        LogError: a file is no score file, holds a run twice, or a run that the store has from a log.
+        LogError: a file is no score file, does not name its suite, holds a run twice, or a run that the store has from
+            a log.
     """
     runs: dict[str, tuple[RunState, Reading]] = {}
     for path in files:
-        suite = path.name.partition("-")[0]
         for record in read_score_file(path):
-            state = _state(path, _key(path, suite, label, record))
+            state = _state(path, _key(path, suite or suite_of(path), label, record))
             if state.key in runs:
                 raise LogError(
                     f"The run {state.key!r} is twice in {runs[state.key][0].path} and {path}; expected it once. "
@@ -48,6 +49,21 @@ def import_files(files: Sequence[Path], store: Path, *, label: str | None = None
         collection = Collection(held, spread=lambda _function, _batches: iter([[reading for _, reading in ordered]]))
         ordered = sorted(runs.values(), key=lambda pair: (pair[0].partition, pair[0].key))
         return collection.add([Plan.of_reference(state) for state, _ in ordered])
+
+
+def suite_of(path: Path) -> str:
+    """The suite that the name of a score file tells.
+
+    Raises:
+        LogError: it tells none.
+    """
+    suite, dash, _ = path.name.partition("-")
+    if not dash:
+        raise LogError(
+            f"{path} does not name its suite; expected {{suite}}-{{label}}.json.gz. Rename it, or name the suite with "
+            f"--suite (import) or --log-suite."
+        )
+    return suite
 
 
 def _key(path: Path, suite: str, label: str | None, record: ScoreRecord) -> RunKey:

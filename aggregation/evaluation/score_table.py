@@ -73,8 +73,13 @@ def score_table(evaluation: Evaluation) -> ScoreTable:
 
 
 def best_labels(headlines: Iterable[Headline]) -> frozenset[str]:
-    """Of one metric the best label, and those that the intervals do not tell from it; the least is best of a gap."""
+    """Of one metric the best label, and those that the intervals do not tell from it; the least is best of a gap.
+
+    None where the labels have different tasks: what is best is then told of the shared ones.
+    """
     by_label = {headline.label: headline for headline in headlines}
+    if len({headline.tasks for headline in by_label.values()}) > 1:
+        return frozenset()
     is_gap = any(headline.metric == "optimality_gap" for headline in by_label.values())
     return best_of({label: each.value for label, each in by_label.items()}, -1.0 if is_gap else 1.0)
 

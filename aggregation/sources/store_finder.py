@@ -22,7 +22,8 @@ class StoreFinder:
     """Finds the store behind each path, or makes one.
 
     Args:
-        suite: Of folders that dreamsweep did not launch; None to tell it from each folder.
+        suite: Of folders that dreamsweep did not launch, None to tell it from each folder; and of a score file whose
+            name tells none.
         store: Where to keep what is collected; None for a temporary place.
         brings_up_to_date: First collect what the runs of sweep roots have logged since.
         progress: Told the bytes read and to read of one folder.
@@ -75,7 +76,8 @@ class StoreFinder:
             return "root", self._collected(path, name, suite=None)
         if files:
             place = self._place(name)
-            import_files(files, place)
+            # Found in a folder they all name their suite.
+            import_files(files, place, suite=self._suite if "-" not in files[0].name else None)
             return "score_file", place
         return "logs", self._collected(path, name, suite=self._suite)
 

@@ -37,8 +37,7 @@ def compare_sides(arguments: argparse.Namespace) -> int:
     if not 0 < arguments.alpha < 1:
         raise ConfigError(f"--alpha is {arguments.alpha:g}; expected a probability between 0 and 1, such as 0.05.")
     found = _compared(arguments)
-    if arguments.plot is not None:
-        _plot(arguments.plot.expanduser(), found)
+    pictures = [] if arguments.plot is None else _plot(arguments.plot.expanduser(), found)
     if arguments.json:
         json.dump({"comparisons": [_to_json(*each) for each in found]}, sys.stdout, allow_nan=False)
         print()
@@ -48,6 +47,8 @@ def compare_sides(arguments: argparse.Namespace) -> int:
             if place:
                 console.print()
             _print(console, *each)
+        for picture in pictures if len(pictures) > 1 else ():  # one has the name that was given
+            console.print(f"picture      {picture}", soft_wrap=True, highlight=False, markup=False)
     is_worse = any(comparison.verdict == "worse" for _, _, comparison in found)
     is_worse |= any(task.verdict == "worse" for _, _, comparison in found for task in comparison.tasks)
     if not arguments.check:
@@ -84,13 +85,14 @@ def _compared(arguments: argparse.Namespace) -> list[tuple[Evaluation, Pair, Com
     ]
 
 
-def _plot(path: Path, found: list[tuple[Evaluation, Pair, Comparison]]) -> None:
+def _plot(path: Path, found: list[tuple[Evaluation, Pair, Comparison]]) -> list[Path]:
     """A picture for each pair: the file that was named, with a number where there are several."""
     from aggregation.pictures.forest_plot import plot_comparison
 
-    for place, (_, pair, comparison) in enumerate(found):
-        file = path if len(found) == 1 else path.with_name(f"{path.stem}-{place + 1}{path.suffix}")
+    files = [path] if len(found) == 1 else [path.with_stem(f"{path.stem}-{place + 1}") for place in range(len(found))]
+    for file, (_, pair, comparison) in zip(files, found, strict=True):
         plot_comparison(comparison, pair.a, pair.b, file)
+    return files
 
 
 def _protocol(arguments: argparse.Namespace, suite: str) -> Protocol:

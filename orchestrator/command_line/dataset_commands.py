@@ -52,7 +52,9 @@ def aggregate(arguments: argparse.Namespace) -> int:
 def import_score_files(arguments: argparse.Namespace) -> int:
     """Put published score files into a dataset."""
     files = [path.expanduser() for path in arguments.files]
-    summary = import_files(files, arguments.store.expanduser().resolve(), label=arguments.label)
+    if arguments.suite is not None:
+        _warn_of_misspelt(arguments.suite)
+    summary = import_files(files, arguments.store.expanduser().resolve(), label=arguments.label, suite=arguments.suite)
     if arguments.json:
         _print_json(summary.to_json())
     else:

@@ -27,6 +27,10 @@ def plan(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.diff:
         return _diff(arguments, sweep)
+    if sweep.config.first.storage.kind == "ship":
+        from orchestrator.attempts.dock import check_store  # only these plans wait for what it imports
+
+        check_store(sweep.config.first.storage, sweep.config.first.cluster)
     costs = cost_of(sweep)
     if arguments.json:
         warnings = [caution.to_json() for caution in sweep.warnings]

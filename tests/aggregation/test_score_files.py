@@ -13,6 +13,7 @@ from aggregation.dataset.binning import View
 from aggregation.dataset.collect import collect
 from aggregation.dataset.reference_runs import import_files
 from aggregation.dataset.score_files import export, read_score_file
+from aggregation.sources.sources import open_sources
 from sweeps.errors import LogError, UnknownNameError
 
 PUBLISHED = sorted((Path(__file__).parents[3] / "shared" / "data" / "score_files").glob("*.json.gz"))
@@ -169,6 +170,18 @@ def test_file_that_is_no_score_file_is_an_error_with_its_path(tmp_path: Path, co
 
     with pytest.raises(LogError, match=str(path)):
         read_score_file(path)
+
+
+def test_a_score_file_tells_its_suite_or_is_told_it(tmp_path: Path) -> None:
+    """Its whole name is no suite, and a suite that nobody knows has no scale."""
+    path = tmp_path / "mydata.json"
+    path.write_text('[{"task": "t", "method": "m", "seed": 0, "xs": [1], "ys": [1]}]')
+
+    with pytest.raises(LogError, match=r"mydata\.json does not name its suite"):
+        import_files([path], tmp_path / "store")
+    with open_sources([path], suite="gym") as sources:
+        assert sources.suites == ["gym"]
+    assert import_files([path], tmp_path / "store", suite="gym").runs == 1
 
 
 def test_export_without_a_dataset_or_with_an_unknown_name_is_an_error(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ def test_markdown(small: Evaluation) -> None:
         "| :-- | --: | --: |\n"
         "| easy | 3.75 ± 15.88 (2/2) | **9.50**\\* (1/2) |\n"
         "| hard | 1.25 ± 3.18 (2/2) | –\\* (0/2) |\n"
-        "| Mean | 2.50 [1.75, 3.25] (2/2) | **9.50**\\* (1/2) |\n"
+        "| Mean | 2.50 [1.75, 3.25] (2/2) | 9.50\\* (1/2) |\n"
         "| one task left out | 1.25 to 3.75 | – |\n"
-        "| Median | 2.50 [1.75, 3.25] (2/2) | **9.50**\\* (1/2) |\n"
+        "| Median | 2.50 [1.75, 3.25] (2/2) | 9.50\\* (1/2) |\n"
         "| one task left out | 1.25 to 3.75 | – |\n"
         "| Mean, 1 shared task | 3.75 [2.50, 5.00] | **9.50**\\* |\n"
         "| Median, 1 shared task | 3.75 [2.50, 5.00] | **9.50**\\* |\n"
@@ -76,9 +76,9 @@ def test_latex(small: Evaluation) -> None:
         "easy & 3.75 {\\scriptsize $\\pm$ 15.88} & \\textbf{9.50}$^{1/2}$ \\\\",
         "hard & 1.25 {\\scriptsize $\\pm$ 3.18} & --$^{0/2}$ \\\\",
         "\\midrule",
-        "Mean & 2.50 {\\scriptsize [1.75, 3.25]} & \\textbf{9.50}$^{1/2}$ \\\\",
+        "Mean & 2.50 {\\scriptsize [1.75, 3.25]} & 9.50$^{1/2}$ \\\\",
         "\\quad one task left out & 1.25 to 3.75 & -- \\\\",
-        "Median & 2.50 {\\scriptsize [1.75, 3.25]} & \\textbf{9.50}$^{1/2}$ \\\\",
+        "Median & 2.50 {\\scriptsize [1.75, 3.25]} & 9.50$^{1/2}$ \\\\",
         "\\quad one task left out & 1.25 to 3.75 & -- \\\\",
         "Mean, 1 shared task & 3.75 {\\scriptsize [2.50, 5.00]} & \\textbf{9.50}$^{*}$ \\\\",
         "Median, 1 shared task & 3.75 {\\scriptsize [2.50, 5.00]} & \\textbf{9.50}$^{*}$ \\\\",
