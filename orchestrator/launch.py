@@ -37,6 +37,8 @@ class LaunchResult:
     done: int
     #: The runs of this launch that failed for good, in the order of their keys.
     failed: tuple[Run, ...]
+    #: Those whose latest attempt failed and that wait for their group to be let go.
+    held_up: tuple[Run, ...]
     #: How many runs of this launch were given up on request.
     cancelled: int
     #: How many runs of this launch are none of these: it was stopped or halted, and the next one continues them.
@@ -122,6 +124,7 @@ class Launch:
         return LaunchResult(
             done=sum(run.state == "done" for run in runs),
             failed=tuple(sorted((run for run in runs if run.state == "failed"), key=lambda run: run.key)),
+            held_up=tuple(sorted(state.held_up(), key=lambda run: run.key)),
             cancelled=sum(run.state == "cancelled" for run in runs),
             open=sum(run.state not in ("done", "failed", "cancelled") for run in runs),
             held={group.name: group.held for group in state.groups.values() if group.held},

@@ -210,5 +210,9 @@ class SweepState:
     def in_state(self, *states: RunState) -> Iterator[Run]:
         return (run for run in self.runs.values() if run.state in states)
 
+    def held_up(self) -> Iterator[Run]:
+        """Runs whose latest attempt failed, and that are not tried again since their group is held back."""
+        return (run for run in self.in_state("backing_off") if self.groups[run.group].held is not None)
+
 
 _PENDING: frozenset[RunState] = frozenset({"waiting", "backing_off"})

@@ -151,7 +151,7 @@ def _run_status(root: SweepRoot, run: Run, *, in_full: bool) -> RunStatus:
 
 def _failures(root: SweepRoot, state: SweepState) -> tuple[FailureGroup, ...]:
     groups: dict[tuple[str, str], list[Run]] = {}
-    for run in sorted(state.in_state("failed"), key=lambda run: run.key):
+    for run in sorted([*state.in_state("failed"), *state.held_up()], key=lambda run: run.key):
         groups.setdefault((str(run.outcome), run.cause), []).append(run)
     found = []
     for (outcome, cause), runs in sorted(groups.items(), key=lambda item: -len(item[1])):

@@ -56,12 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
         counts: dict[str, Any] = {"done": outcome.done, "failed": len(outcome.failed), "open": outcome.open}
         counts |= {"cancelled": outcome.cancelled}
         counts |= {"held": dict(outcome.held), "halted": outcome.halted, "set_aside": list(outcome.set_aside)}
-        failures = [failure_json(run, root) for run in outcome.failed]
+        failures = [failure_json(run, root) for run in (*outcome.failed, *outcome.held_up)]
         json.dump({"root": str(root.path), **counts, "failures": failures, **files.to_json()}, sys.stdout)
         print()
     else:
         files.print(console)
-        print_failures(console, outcome.failed, root)
+        print_failures(console, (*outcome.failed, *outcome.held_up), root)
         _print_end(console, outcome)
     return 2 if outcome.failed or outcome.held else 3 if outcome.open else 0
 

@@ -405,6 +405,21 @@ def test_attach_tells_that_runs_failed(sweep: Sweep, capsys: pytest.CaptureFixtu
     assert said(capsys, "attach", str(sweep.root.path))[0] == 2
 
 
+def test_what_held_a_group_back_is_told_with_its_log(sweep: Sweep) -> None:
+    """Its runs are not given up, so they count as waiting; who is to mend the cause must find it all the same."""
+    sweep.opened(Limits(canary=False, hold_after=1))
+    sweep.planned(0, 1)
+    sweep.joined(cpus=1.0)
+    sweep.began(0)
+    sweep.ended(0, "crashed", cause="boom")
+    found = status_of(sweep.root)
+
+    assert (list(found.held), found.counts) == ([GROUP], {"waiting": 1, "backing_off": 1})
+    assert [(each.outcome, each.cause, each.runs, each.log) for each in found.failures] == [
+        ("crashed", "boom", 1, str(sweep.root.run_dir(key(0)).stdout))
+    ]
+
+
 def test_attach_tells_that_a_group_is_held_back(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 as well: somebody has to mend it."""
     sweep.opened(Limits(canary=False, hold_after=1, retries={"crashed": 5}))
