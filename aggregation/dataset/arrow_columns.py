@@ -27,6 +27,11 @@ def numbers_of(column: pa.Array) -> NDArray[Any]:
     return whole[column.offset :]
 
 
+def as_kept(text: str) -> str:
+    """A text as a column holds it: what is no Unicode, such as some names of folders, stands as question marks."""
+    return text.encode("utf-8", errors="replace").decode()
+
+
 def texts(values: Sequence[str | None]) -> pa.Array:
     """A column of texts; null for None."""
     bitmap = None

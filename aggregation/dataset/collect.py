@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from aggregation.dataset.arrow_columns import as_kept
 from aggregation.dataset.fault_spool import FaultSpool
 from aggregation.dataset.lengths import LengthSource, has_lengths
 from aggregation.dataset.schema import METRIC_ROWS, SCORE_ROWS
@@ -212,7 +213,9 @@ class Collection:
     def _finish(self, *, is_needed: bool) -> None:
         self._after.runs = self._scores.after
         self._after.metric_runs = self._metrics.after if self._metrics is not None else {}
+        self._store.check_is_ours(with_metrics=self._metrics is not None)
         if not is_needed:
+            self._store.show()
             return
         generation = self._store.begin()
         try:
@@ -227,7 +230,8 @@ class Collection:
     def _discover(self, paths: list[Path]) -> Discovery:
         known = {}
         if self._before.suite == self._after.suite:
-            known = {state.folder: (state.card_stamp, state.card) for state in self._before.runs.values()}
+            states = (state for state in self._before.runs.values() if not state.is_reference)
+            known = {state.folder: (state.card_stamp, state.card) for state in states}
         found = discover(paths, suite=self._after.suite, known=known, with_metrics=self._metrics is not None)
         if not found.runs and not found.unreadable and not any(SweepRoot(path).config.exists() for path in paths):
             raise LogError(_nothing_found(paths, found.unusable))
@@ -262,7 +266,7 @@ class Collection:
         if self._after.metrics == self._before.metrics and not any(each.gone or each.anew for each in self._updates):
             return None
         return {
-            (key, update.after[key].file)
+            (as_kept(key), as_kept(update.after[key].file))
             for update in self._updates
             for key in update.before.keys() & update.after.keys() - update.anew
             if update.after[key].faults

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from aggregation.dataset.arrow_columns import table
 from aggregation.dataset.mirror import link_or_copy
 from aggregation.dataset.schema import FAULTS
+from aggregation.dataset.tables import damaged
 from aggregation.logs.record import Fault
 
 #: Held in memory before they go to disk.
@@ -120,7 +121,11 @@ def _published(path: Path) -> Iterator[tuple[Place, pa.Table]]:
     """A published table, log by log; a long one in several pieces."""
     if not path.exists():
         return
-    with pq.ParquetFile(path) as file:
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise damaged(path, error) from None
+    with file:
         for batch in file.iter_batches(batch_size=_WRITTEN_AT_ONCE):
             places = list(zip(batch.column("run").to_pylist(), batch.column("path").to_pylist(), strict=True))
             edges = [number for number, place in enumerate(places) if not number or place != places[number - 1]]

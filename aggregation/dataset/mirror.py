@@ -72,6 +72,8 @@ def link_or_copy(source: str | Path, target: str | Path) -> bool:
     """Let `target` be the same file as `source`, or a copy where the file system has no hard links; tell whether."""
     try:
         os.link(source, target)
+    except FileExistsError:
+        raise  # a copy would change whatever it is
     except OSError:
         shutil.copy2(source, target)
         return True

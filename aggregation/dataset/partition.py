@@ -39,6 +39,8 @@ _ROW_BYTES = 5  # of a row, about
 _MANY_GROUPS = 24
 #: A partition of more files, those without a row left included, is written anew as one.
 _MANY_FILES = 32
+#: Files of more bytes than their rows explain are written anew too: those to begin with, and so many times the rows'.
+_DEAD_BYTES, _DEAD_SHARE = 1 << 22, 16
 _EMPTY = "empty.parquet"
 
 
@@ -146,6 +148,9 @@ class Partition:
             growing = None
         self._open(growing)
         self._write_held()
+        if self._file is None and self._thinned - set(self._paths[-1:]):
+            # The same holds for what will come later: it goes to a file that earlier readers do not know.
+            self._file = PartFile(self._dataset, self._fresh)
         if self._file is not None:
             self._file.close()
             _add_all(left, self._filter([self._file.path], rules))
@@ -174,10 +179,15 @@ class Partition:
             written.add(self._file.path)
             if self._file.path not in self._paths:
                 self._paths.append(self._file.path)
-        if len(self._paths) > _MANY_FILES:
+        if len(self._paths) > _MANY_FILES or (self._thinned and self._is_mostly_dead()):
             written = {self._merge()}
         for path in sorted(written):
             self._syncs.add(path)
+
+    def _is_mostly_dead(self) -> bool:
+        """Whether the files are mostly earlier versions of themselves."""
+        rows = sum(int(pq.read_metadata(path).num_rows) for path in self._paths)
+        return sum(path.stat().st_size for path in self._paths) > _DEAD_BYTES + _DEAD_SHARE * _ROW_BYTES * rows
 
     def _filter(self, paths: Sequence[Path], rules: Rules) -> dict[str, Kept]:
         """Take out of files what `rules` say."""

@@ -12,7 +12,7 @@ from aggregation.dataset.store import Store
 from aggregation.dataset.update import Plan
 from aggregation.logs.log_format import LogFormat
 from aggregation.logs.reader import Place
-from aggregation.logs.run_files import RunCard, method_and_ratio
+from aggregation.logs.run_files import RunCard, check_fits, method_and_ratio
 from aggregation.logs.run_reader import Reading
 from aggregation.logs.seams import Segment
 from sweeps.contracts import RunKey, check_name
@@ -69,7 +69,9 @@ def suite_of(path: Path) -> str:
 def _key(path: Path, suite: str, label: str | None, record: ScoreRecord) -> RunKey:
     try:
         name = check_name("label", label or record.method)
-        return RunKey(suite=check_name("suite", suite), task=record.task, label=name, seed=record.seed)
+        key = RunKey(suite=check_name("suite", suite), task=record.task, label=name, seed=record.seed)
+        check_fits(key)
+        return key
     except DreamsweepError as error:
         raise LogError(f"{path} cannot be imported: {error}") from None
 

@@ -25,6 +25,7 @@ from sweeps.errors import DreamsweepError, LogError
 _LEVEL = 6  # smaller by a few percent at 9, at three times the time
 #: Beyond it is no number of environment frames.
 _MOST_FRAMES = 1e18
+_MOST_SEEDS = 2**31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +64,16 @@ class ScoreRecord:
         try:
             xs, ys = record["xs"], record["ys"]
             seed = record["seed"]
-            number = int(seed) if isinstance(seed, int) or str(seed).isdecimal() else None
+            number = int(seed) if isinstance(seed, int) or str(seed).isdecimal() else -1
             sound = all(_is_number(x) and abs(x) < _MOST_FRAMES for x in xs)
             sound &= all(y is None or _is_number(y) for y in ys)
             task, method = check_task(record["task"]), check_name("method", record["method"])
         except (KeyError, TypeError, DreamsweepError) as error:
             raise LogError(f"an entry is no run of task, method, seed, xs and ys: {error!r}.") from None
-        if number is None or not sound or len(xs) != len(ys):
+        if not 0 <= number < _MOST_SEEDS or not sound or len(xs) != len(ys):
             raise LogError(
                 f"the run {task!r}, {method!r}, seed {seed!r} has {len(xs)} xs and {len(ys)} ys; "
-                f"expected as many numbers in both, and a whole number as seed."
+                f"expected as many numbers in both, and a whole number below 2^31 as seed."
             )
         return cls(task, method, number, xs, ys)
 
@@ -222,4 +223,9 @@ class _Writer:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False

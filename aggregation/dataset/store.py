@@ -21,6 +21,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import weakref
 from collections.abc import Iterator
@@ -150,12 +151,20 @@ class Store:
                     raise
                 # Each collection still publishes a whole generation; the last one wins.
                 _log.warning("%s does not support locks; collect into it from one machine at a time.", self.path)
-            for path in _shown(self.path) if with_metrics else _shown(self.path)[:-1]:
-                if path.exists() and not path.is_symlink():
-                    raise LogError(
-                        f"{path} was not made by dreamsweep and would be replaced. Move it away, or name another store."
-                    )
+            self.check_is_ours(with_metrics=with_metrics)
             yield
+
+    def check_is_ours(self, *, with_metrics: bool) -> None:
+        """See that nothing of somebody else is where the links go.
+
+        Raises:
+            LogError: something is.
+        """
+        for path in _shown(self.path) if with_metrics else _shown(self.path)[:-1]:
+            if path.exists() and not path.is_symlink():
+                raise LogError(
+                    f"{path} was not made by dreamsweep and would be replaced. Move it away, or name another store."
+                )
 
     def current(self) -> Generation | None:
         """The published generation; None before the first collection."""
@@ -188,12 +197,11 @@ class Store:
 
         Its datasets may hold what they held in one that no reader needs any more: folders are dearer than files.
         """
-        names = self._names()
-        generation = Generation(self._collected / f"{int(max(names, default='0')) + 1:06d}")
-        current = self.current()
-        published = [name for name in names if current is not None and name <= current.path.name]
-        for name in reversed(names):
-            if name not in published[-_KEPT_GENERATIONS:] and _reuse(self._collected / name, generation):
+        there = self._generations()
+        generation = Generation(self._collected / f"{max((each.number for each in there), default=0) + 1:06d}")
+        kept = self._published()[-_KEPT_GENERATIONS:]
+        for each in reversed(there):
+            if each not in kept and _reuse(each, generation):
                 return generation
         while generation.path.exists():  # something in it could not be removed
             generation = Generation(self._collected / f"{generation.number + 1:06d}")
@@ -211,6 +219,15 @@ class Store:
             syncs.add(path)
         syncs.wait()
         _replace_link(self._collected / "current", generation.path.name)
+        self.show()
+        _sync(self._collected)
+        self._remove_others(generation)
+
+    def show(self) -> None:
+        """Let the links be those of the published generation; a collection may have been killed before it made them."""
+        generation = self.current()
+        if generation is None:
+            return
         for path in _shown(self.path):
             target = Path(".collected", "current", path.name)
             if not (generation.path / path.name).exists():
@@ -219,21 +236,30 @@ class Store:
                 continue
             if not path.is_symlink() or path.readlink() != target:
                 _replace_link(path, str(target))
-        _sync(self._collected)
-        self._remove_others(generation)
 
     def discard(self, generation: Generation) -> None:
-        """Remove a generation that was not published."""
-        shutil.rmtree(generation.path, ignore_errors=True)
+        """Remove a generation, unless it was published: what ended its collection may have come after that."""
+        current = self.current()
+        if current is None or current.number != generation.number:
+            shutil.rmtree(generation.path, ignore_errors=True)
 
-    def _names(self) -> list[str]:
-        """Of the generations that are there, the earliest first."""
-        return sorted(path.name for path in self._collected.iterdir() if path.name.isdigit())
+    def _generations(self) -> list[Generation]:
+        """Those that are there, the earliest first."""
+        found = [Generation(path) for path in self._collected.iterdir() if re.fullmatch("[0-9]+", path.name)]
+        return sorted(found, key=lambda each: each.number)
+
+    def _published(self) -> list[Generation]:
+        """Those that readers may know. One that never was whole has no state."""
+        current = self.current()
+        if current is None:
+            return []
+        return [each for each in self._generations() if each.number <= current.number and each.state.exists()]
 
     def _remove_others(self, generation: Generation) -> None:
-        earlier = [name for name in self._names() if name < generation.path.name]
-        for name in earlier[: len(earlier) - _KEPT_GENERATIONS]:
-            _remove(Generation(self._collected / name))
+        kept = self._published()[-_KEPT_GENERATIONS - 1 :]
+        for each in self._generations():
+            if each not in kept and each.number < generation.number:
+                _remove(each)
 
 
 def remove_file(path: Path) -> None:
@@ -262,21 +288,24 @@ def _remove(generation: Generation) -> None:
             shutil.rmtree(generation.path, ignore_errors=True)
 
 
-def _reuse(path: Path, generation: Generation) -> bool:
+def _reuse(old: Generation, generation: Generation) -> bool:
     """Make a generation from the folders of another, unless a reader holds that; tell whether."""
+    is_ours = False
     try:
-        if path.stat().st_uid != os.geteuid():
+        if old.path.stat().st_uid != os.geteuid():
             return False  # its folders may not let us write
-        with _unless_held(Generation(path)) as is_free:
+        with _unless_held(old) as is_free:
             if is_free:
-                path.rename(generation.path)
+                old.path.rename(generation.path)
+                is_ours = True
                 for each in generation.path.iterdir():
                     if not each.is_dir():
                         remove_file(each)
             return is_free
     except OSError as error:
-        _log.debug("%s cannot be used once more: %s", path, error)
-        shutil.rmtree(generation.path, ignore_errors=True)
+        _log.debug("%s cannot be used once more: %s", old.path, error)
+        if is_ours:
+            shutil.rmtree(generation.path, ignore_errors=True)
         return False
 
 
@@ -285,8 +314,11 @@ def _unless_held(generation: Generation) -> Iterator[bool]:
     """Tell whether no reader holds a generation, and let none begin to."""
     try:
         handle = os.open(generation.state, os.O_RDWR)
-    except OSError:
+    except FileNotFoundError:
         yield True  # it was never whole
+        return
+    except OSError:
+        yield False  # nobody can tell
         return
     try:
         try:

@@ -30,10 +30,15 @@ def read_runs_table(path: Path) -> list[dict[str, Any]]:
     try:
         return list(read_table(path).to_pylist())
     except pa.ArrowInvalid as error:
-        raise LogError(
-            f"{path} is damaged: {error}. The logs are untouched: remove {path.parents[1]}, collect them with "
-            f"`dreamsweep aggregate`, and import references once more."
-        ) from None
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> LogError:
+    """What to say of a table that cannot be read."""
+    return LogError(
+        f"{path} is damaged: {error}. The logs are untouched: remove {path.parents[1]}, collect them with "
+        f"`dreamsweep aggregate`, and import references once more."
+    )
 
 
 def read_table(path: Path) -> pa.Table:

@@ -148,7 +148,13 @@ def _folders(top: Path, unreadable: list[Unusable]) -> Iterator[tuple[str, dict[
             continue
         for name in sorted(entries, reverse=True):
             entry = entries[name]
-            if name in _NOT_SEARCHED or name.startswith(".") or not entry.is_dir():
+            if name in _NOT_SEARCHED or name.startswith("."):
+                continue
+            try:
+                if not entry.is_dir():
+                    continue
+            except OSError as error:  # a link in a circle, or one into what may not be entered
+                unreadable.append(Unusable(entry.path, f"{entry.path} cannot be looked at: {error.strerror}."))
                 continue
             if entry.is_symlink():
                 stat = entry.stat()

@@ -9,12 +9,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from aggregation.logs.log_format import LogFormat
 from aggregation.logs.seams import Seam, known_seams
 from sweeps.contracts import Attempt, RunKey, RunSpec, check_name, check_task
 from sweeps.errors import DreamsweepError, LogError
 
+#: How folders of a dataset spell null.
+_NO_NAME = "__HIVE_DEFAULT_PARTITION__"
+#: Bytes that file systems allow for one name.
+_LONGEST_NAME = 255
 _STAMPED = re.compile(r"(?P<time>\d{8}T\d{4,}[0-9F]*)-(?P<task>.+)-(?P<label>[^-]+)-(?P<seed>[^-]+)")
 _SEED = re.compile(r"(?:seed[_=]?)?0*(\d{1,9})", re.IGNORECASE)
 _RATIO_SUFFIX = re.compile(r"(?P<method>.+)_tr(?P<ratio>\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
@@ -55,6 +60,7 @@ def launched_card(spec_path: Path, key: RunKey | None = None) -> RunCard:
         spec = RunSpec.from_json(json.loads(spec_path.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError, DreamsweepError) as error:
         raise LogError(f"{spec_path} cannot be read as a run's specification: {error!r}.") from None
+    check_fits(spec.key)
     if key is not None and spec.key != key:
         raise LogError(
             f"{spec_path} says that it is the run {str(spec.key)!r}; expected {str(key)!r} from its folder. "
@@ -93,6 +99,7 @@ def foreign_card(folder: Path, *, suite: str | None = None) -> RunCard:
             label=check_name("label", label),
             seed=seed,
         )
+        check_fits(key)
     except DreamsweepError as error:
         raise LogError(f"{folder} names no run: {error}") from None
     method, ratio = method_and_ratio(label)
@@ -104,6 +111,26 @@ def foreign_card(folder: Path, *, suite: str | None = None) -> RunCard:
         form=LogFormat(),
         is_launched=False,
     )
+
+
+def check_fits(key: RunKey) -> None:
+    """See that a file system can have folders of a run's task and label, as a dataset names them.
+
+    Raises:
+        LogError: they are no text, or too long.
+    """
+    for name, text in (("task", key.task), ("label", key.label)):
+        if text == _NO_NAME:
+            raise LogError(f"the {name} {text!r} means that there is none, to readers of Parquet folders. Rename it.")
+        try:
+            size = len(f"{name}={quote(text, safe='')}")
+        except UnicodeEncodeError:
+            raise LogError(f"the {name} {text!r} is no UTF-8. Rename the folder.") from None
+        if size > _LONGEST_NAME:
+            raise LogError(
+                f"the {name} {text!r} takes {size} bytes in the name of a folder; expected at most {_LONGEST_NAME}. "
+                f"Give it a shorter name."
+            )
 
 
 def _named(folder: Path, config: str) -> tuple[str, str, int]:

@@ -79,7 +79,7 @@ def read_run(task: ReadTask) -> Reading:
     for block in read_log(task.path, task.form, place=place, is_over=task.is_over):
         made.add(block)
         if made.rows >= SLICE_ROWS or made.faults >= SLICE_FAULTS:
-            has_more = True
+            has_more = not place.took_tail  # behind which is nothing
             break
     return made.reading(place, fingerprint=fingerprint(task.path, place.offset), has_more=has_more)
 

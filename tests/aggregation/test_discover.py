@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from log_builders import LOG, line, write_foreign, write_launched
 
+from aggregation.dataset.collect import collect
 from aggregation.logs.discover import discover
 from sweeps.errors import LogError
 
@@ -91,6 +92,37 @@ def test_runs_of_a_sweep_root_keep_their_identity(tmp_path: Path) -> None:
         ("dmc_proprio/dmc_walker_walk/dreamerv3/1", LOG, False, None),
         ("dmc_proprio/dmc_walker_walk/dreamerv3_tr512/0", None, True, 512.0),
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dmc_" + "界" * 60 + "/method/0",
+        "dmc_walker_walk/" + "界" * 60 + "/0",
+        "dmc_walker_walk/" + "m" * 250 + "/0",
+        "dmc_\udcff/method/0",
+        "dmc_walker_walk/__HIVE_DEFAULT_PARTITION__/0",
+    ],
+    ids=["long task", "long label", "long ascii label", "no text", "null"],
+)
+def test_a_name_that_no_dataset_can_have_is_told_and_does_not_stop_the_others(tmp_path: Path, name: str) -> None:
+    """A folder of the dataset has more bytes in its name than the folder of the log."""
+    stamped(tmp_path / "logs", name)
+    write_foreign(tmp_path / "logs", line(1))
+    summary = collect([tmp_path / "logs"], tmp_path)
+
+    assert (summary.runs, len(summary.unusable)) == (1, 1)
+
+
+def test_a_link_that_leads_nowhere_stops_nothing(tmp_path: Path) -> None:
+    """One in a circle is told; one to nothing is no folder."""
+    write_foreign(tmp_path / "logs", line(1))
+    (tmp_path / "logs" / "latest").symlink_to("latest")
+    (tmp_path / "logs" / "gone").symlink_to("nowhere")
+    found = discover([tmp_path / "logs"])
+
+    assert len(found.runs) == 1
+    assert [each.folder for each in found.unreadable] == [str(tmp_path / "logs" / "latest")]
 
 
 @pytest.mark.parametrize("name", ["a/b/c-d/0", "a/b/method/zero", "20250101T000000-task-method-x", "a/ta sk/method/0"])

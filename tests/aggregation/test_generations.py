@@ -1,17 +1,34 @@
 """The folders of a store's generations: made into later ones, and what was left in them."""
 
 import errno
+import itertools
 import json
 import os
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
-from log_builders import LOG, METRICS, line, log_text, metrics_text, points, write_foreign
+from log_builders import (
+    LOG,
+    METRICS,
+    attempt,
+    line,
+    log_text,
+    metrics_text,
+    points,
+    write_attempts,
+    write_foreign,
+    write_launched,
+)
 
 import aggregation.dataset.mirror as mirror_module
+import aggregation.dataset.partition as partition_module
 from aggregation.dataset.collect import collect
 from aggregation.dataset.episodes import open_runs
+from aggregation.dataset.reference_runs import import_files
+from aggregation.dataset.store import Store
+from sweeps.errors import LogError
 
 
 def grow(logs: Path, step: int) -> None:
@@ -235,3 +252,117 @@ def test_a_state_of_another_version_is_told(tmp_path: Path, logs: Path) -> None:
     assert summary.new_rows == 12
     assert len(points(tmp_path)) == 12
     assert collect([logs], tmp_path).unusable == []
+
+
+@pytest.mark.parametrize("step", ["show", "_remove_others"])
+def test_what_stops_a_collection_after_it_was_published_harms_nothing(
+    tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The dataset is the next one then, references included; whoever collects again finds nothing new."""
+    reference = tmp_path / "dmc-published.json"
+    reference.write_text('[{"task": "t", "method": "m", "seed": 0, "xs": [1, 2], "ys": [3, 4]}]')
+    collect([logs], tmp_path)
+    import_files([reference], tmp_path)
+    grow(logs, 7)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Store, step, interrupt)
+        collect([logs], tmp_path)
+
+    assert {point[2] for point in points(tmp_path)} == {0, 1, 2, 7}
+    summary = collect([logs], tmp_path)
+    assert (summary.new_rows, summary.runs, summary.unusable) == (0, 5, [])
+
+
+def test_links_that_were_never_made_are_made_by_the_next_collection(tmp_path: Path, logs: Path) -> None:
+    """A collection may be killed after its generation became the current one, and before the store showed it."""
+    collect([logs], tmp_path)
+    for name in ("scores", "runs.parquet", "faults.parquet"):
+        (tmp_path / name).unlink()
+
+    assert collect([logs], tmp_path).is_changed is False
+    assert len(points(tmp_path)) == 12
+    assert (tmp_path / "runs.parquet").exists()
+    assert (tmp_path / "faults.parquet").exists()
+
+
+def test_generations_are_counted_and_not_spelled(tmp_path: Path, logs: Path) -> None:
+    """The millionth has a longer name than those before."""
+    collect([logs], tmp_path)
+    current = tmp_path / ".collected" / "current"
+    folder(tmp_path, 1).rename(folder(tmp_path, 999_998))
+    current.unlink()
+    current.symlink_to("999998")
+    (tmp_path / ".collected" / "²").mkdir()
+    for step in range(3, 7):
+        grow(logs, step)
+        collect([logs], tmp_path)
+        assert {point[2] for point in points(tmp_path)} == set(range(step + 1))
+
+    assert current.readlink() == Path("1000002")
+    (tmp_path / ".collected" / "²").rmdir()
+    assert numbers(tmp_path) == [1_000_000, 1_000_001, 1_000_002]
+
+
+def test_somebodys_folder_of_metrics_ends_no_dataset(tmp_path: Path, logs: Path) -> None:
+    """It stands in the way of metrics that an earlier collection began with."""
+    (next(logs.rglob(LOG)).parent / METRICS).write_bytes(metrics_text([(1, 1.0)]))
+    collect([logs], tmp_path, metrics="train/.*")
+    (tmp_path / "metrics").unlink()
+    (tmp_path / "metrics").mkdir()
+    grow(logs, 3)
+
+    with pytest.raises(LogError, match="was not made by dreamsweep"):
+        collect([logs], tmp_path)
+    assert len(points(tmp_path)) == 12
+
+
+def test_a_reader_over_two_collections_finds_no_stretch_twice(tmp_path: Path) -> None:
+    """An attempt that has logged nothing takes rows out of an old file; what it logs later goes to no file of then."""
+    first = attempt(1, None, 0)
+    log = write_launched(tmp_path, log_text((step, 1) for step in range(1000)), attempts=[first])
+    versions = []
+
+    def collected() -> None:
+        collect([tmp_path], tmp_path)
+        versions.append({path.name: steps_of(path) for path in (tmp_path / "scores").rglob("part-*")})
+
+    def steps_of(path: Path) -> list[int]:
+        with pq.ParquetFile(path) as file:
+            return [int(step) for step in file.read(columns=["step"]).column(0).to_pylist()]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(partition_module, "_SMALL_BYTES", 0)  # so that the rows have two files
+        collected()
+        with log.open("ab") as file:
+            file.write(log_text((step, 1) for step in range(1000, 1010)))
+        collected()
+    write_attempts(log.parent, [first, attempt(2, 899, log.stat().st_size)])
+    collected()
+    with log.open("ab") as file:
+        file.write(log_text((step, 2) for step in range(900, 950)))
+    collected()
+
+    earlier = versions[1]
+    assert len(earlier) == 2
+    for opened in itertools.product(versions[1:], repeat=len(earlier)):
+        steps = [step for version, name in zip(opened, earlier, strict=True) for step in version[name]]
+        assert len(steps) == len(set(steps))
+
+
+def test_a_file_does_not_keep_all_that_it_ever_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that go one after the other leave no more behind than what is still there explains."""
+    monkeypatch.setattr(partition_module, "_DEAD_BYTES", 1 << 16)
+    text = log_text((step, step % 7) for step in range(500))
+    logs = [write_foreign(tmp_path / "logs", text, seed=seed) for seed in range(30)]
+    for log in logs[1:]:
+        collect([tmp_path / "logs"], tmp_path)
+        shutil.rmtree(log.parent)
+    collect([tmp_path / "logs"], tmp_path)
+
+    assert len(points(tmp_path)) == 500
+    files = list((tmp_path / "scores").resolve().rglob("part-*"))
+    assert sum(path.stat().st_size for path in files) < 2 * (1 << 16) + 16 * 5 * 500

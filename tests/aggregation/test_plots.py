@@ -225,7 +225,7 @@ def test_store_without_an_episode_is_an_error(tmp_path: Path) -> None:
     write_foreign(tmp_path / "logs", b"")
     collect([tmp_path / "logs"], tmp_path / "store")
 
-    with pytest.raises(LogError, match="no episode"):
+    with pytest.raises(LogError, match="holds no score to plot"):
         plot(tmp_path / "store")
 
 

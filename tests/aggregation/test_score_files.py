@@ -160,6 +160,9 @@ def test_reference_with_the_name_of_a_collected_run_is_refused(tmp_path: Path) -
         b'[{"task": "t", "method": "m", "seed": 0, "xs": [null], "ys": [1]}]',
         b'[{"task": "t", "method": "m", "seed": 0, "xs": [1e300], "ys": [1]}]',
         b'[{"task": "t", "method": "m-m", "seed": 0, "xs": [1], "ys": [1]}]',
+        b'[{"task": "t", "method": "m", "seed": -1, "xs": [1], "ys": [1]}]',
+        b'[{"task": "t", "method": "m", "seed": 2147483648, "xs": [1], "ys": [1]}]',
+        b'[{"task": "t", "method": "m", "seed": 0, "xs": [1], "ys": [1%s]}]' % (b"0" * 400),
         b"\x1f\x8bcut",
     ],
 )
@@ -182,6 +185,17 @@ def test_a_score_file_tells_its_suite_or_is_told_it(tmp_path: Path) -> None:
     with open_sources([path], suite="gym") as sources:
         assert sources.suites == ["gym"]
     assert import_files([path], tmp_path / "store", suite="gym").runs == 1
+
+
+def test_a_score_file_beside_a_log_stands_in_no_way(tmp_path: Path) -> None:
+    """The folder of a reference is no log folder, even where both are one."""
+    log = write_foreign(tmp_path / "logs", line(1))
+    path = log.parent / "dmc-published.json"
+    path.write_text('[{"task": "t", "method": "m", "seed": 0, "xs": [1], "ys": [1]}]')
+    import_files([path], tmp_path)
+
+    assert collect([tmp_path / "logs"], tmp_path).runs == 2
+    assert collect([tmp_path / "logs"], tmp_path).runs == 2
 
 
 def test_export_without_a_dataset_or_with_an_unknown_name_is_an_error(tmp_path: Path) -> None:
