@@ -5,8 +5,8 @@ Safe while the logs grow and however often it is stopped: readers see the earlie
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -187,8 +187,16 @@ class Collection:
         for update in self._updates:
             update.settle(found.unreadable)
         is_first = self._store.current() is None or self._after.metrics != self._before.metrics
+        if self._after.metrics != self._before.metrics:
+            self._read_hidden_anew({log.card.run for log in found.runs})
         self._finish(is_needed=is_first or any(update.is_needed for update in self._updates))
         return self._summed(found)
+
+    def _read_hidden_anew(self, seen: Set[str]) -> None:
+        """Runs in folders that cannot be looked at now may have lengths of the metrics that are no longer taken."""
+        for key, state in self._scores.after.items():
+            if key not in seen and not state.is_reference:
+                self._scores.after[key] = replace(state, log_stamp=None)
 
     def _loses_lengths(self, log: RunLog) -> bool:
         """Whether a run's lengths came from metrics and no longer do."""

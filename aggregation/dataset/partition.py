@@ -2,8 +2,8 @@
 
 New rows go to the newest file while that is small, else to a new one. Rows that a later resume made void are taken
 out of the file they are in. A reader may open some files in their earlier and some in their later version. Still it
-finds no stretch twice: rows do not move between files, and where others than the newest lose rows, what came in their
-place is in a new file, of which that reader does not know.
+finds no stretch twice: rows do not move between files, and where others than the newest lose rows, what comes in their
+place, then or later, is in a new file, of which that reader does not know.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,8 @@
 
 Files that did not change are hard links into the earlier generation. A reader that listed the dataset before the
 step finds every file it listed afterwards, under the same name: files are added, or replaced by versions of
-themselves that begin with the same bytes (part_file.py). A generation stays as it is until another two are
+themselves that begin with the same bytes (part_file.py). Only where files are written anew as one (partition.py), and
+where a partition's last run has gone, files go. A generation stays as it is until another two are
 published; then it is made into the next one, unless a reader holds it.
 """
 

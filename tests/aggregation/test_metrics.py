@@ -1,6 +1,7 @@
 """Chosen keys of metrics.jsonl as a dataset of their own."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -152,6 +153,29 @@ def test_bad_lines_of_metrics_are_named_with_their_file(tmp_path: Path) -> None:
         [str(path), "duplicate_key", 3],
     ]
     assert summary.faults == {"duplicate_key": 1, "garbage": 1}
+
+
+def test_lengths_go_with_the_metrics_also_of_a_run_that_was_out_of_sight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder could not be listed when the metrics were switched off, and can be again."""
+    path = metric_log(tmp_path, metrics_text([(1, 1)], with_lengths=True))
+    write_foreign(tmp_path / "logs", line(1), seed=1)
+    collect([tmp_path / "logs"], tmp_path, metrics="episode/length")
+    listed = os.scandir
+
+    def refuse(folder: str) -> object:
+        if folder == str(path.parent):
+            raise PermissionError(13, "Permission denied", folder)
+        return listed(folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refuse)
+        collect([tmp_path / "logs"], tmp_path, metrics="")
+    before = pd.read_parquet(tmp_path / "scores")["length"].dropna().tolist()
+    collect([tmp_path / "logs"], tmp_path)
+
+    assert (before, pd.read_parquet(tmp_path / "scores")["length"].dropna().tolist()) == ([11.0], [])
 
 
 def test_memory_holds_a_slice_of_a_long_log_of_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
