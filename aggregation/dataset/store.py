@@ -250,11 +250,12 @@ class Store:
         return sorted(found, key=lambda each: each.number)
 
     def _published(self) -> list[Generation]:
-        """Those that readers may know. One that never was whole has no state."""
+        """Those that readers may know, the current one last. One that never was whole has no state."""
         current = self.current()
         if current is None:
             return []
-        return [each for each in self._generations() if each.number <= current.number and each.state.exists()]
+        there = [each for each in self._generations() if each.number <= current.number]
+        return [each for each in there if each.number == current.number or each.state.exists()]
 
     def _remove_others(self, generation: Generation) -> None:
         kept = self._published()[-_KEPT_GENERATIONS - 1 :]

@@ -11,7 +11,7 @@ from sweeps.wording import counted
 def print_summary(console: Console, summary: Summary) -> None:
     """A collection in a few lines; what was left out or dropped is always told."""
     console.print(
-        f"dataset      {summary.store}/scores: {summary.rows:,} episodes of {summary.runs:,} runs",
+        f"dataset      {summary.store}/scores: {counted(summary.rows, 'episode')} of {counted(summary.runs, 'run')}",
         soft_wrap=True,
         highlight=False,
     )
@@ -50,7 +50,7 @@ def print_score_files(console: Console, files: list[ScoreFile]) -> None:
     """Each score file with what it holds."""
     for file in files:
         console.print(
-            f"score file   {file.path}: {file.runs:,} runs, {file.points:,} points",
+            f"score file   {file.path}: {counted(file.runs, 'run')}, {counted(file.points, 'point')}",
             soft_wrap=True,
             highlight=False,
             markup=False,

@@ -289,6 +289,20 @@ def test_links_that_were_never_made_are_made_by_the_next_collection(tmp_path: Pa
     assert (tmp_path / "faults.parquet").exists()
 
 
+def test_a_dataset_without_its_state_stays_until_the_next_one_is_there(tmp_path: Path, logs: Path) -> None:
+    """Everything is read again, and readers have the earlier dataset in the meantime."""
+    for step in range(3, 6):
+        grow(logs, step)
+        collect([logs], tmp_path)
+    (folder(tmp_path, 3) / "state.json").unlink()
+    seen = []
+    collect([logs], tmp_path, progress=lambda *_: seen.append(len(points(tmp_path))))
+
+    assert seen
+    assert set(seen) == {24}
+    assert len(points(tmp_path)) == 24
+
+
 def test_generations_are_counted_and_not_spelled(tmp_path: Path, logs: Path) -> None:
     """The millionth has a longer name than those before."""
     collect([logs], tmp_path)
