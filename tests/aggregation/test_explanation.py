@@ -105,6 +105,6 @@ def test_import_command_adds_reference_runs(tmp_path: Path, capsys: pytest.Captu
     assert main([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 1
     assert main(command) == 0
-    assert "1 episodes of 1 runs" in capsys.readouterr().out
+    assert "1 episode of 1 run" in capsys.readouterr().out
     told = explain(tmp_path / "store", "dmc/dmc_walker_walk/theirs/0")
     assert [each.why for each in told.stretches] == ["Imported from a score file; nothing is dropped."]

@@ -99,7 +99,7 @@ def test_a_failed_run_begins_anew_when_it_is_asked_to(tmp_path: Path, capsys: py
     assert [Attempt.from_json(record).set_aside for record in read_records(folder.attempts)] == ["", "set_aside/2"]
     assert (folder.set_aside(2) / "scores.jsonl").read_bytes() == before
     assert logged_steps(root) == list(range(1, 31))
-    assert "30 episodes of 1 runs" in out
+    assert "30 episodes of 1 run" in out
 
 
 def test_fresh_is_for_a_retry_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,7 +158,7 @@ def test_without_a_whole_checkpoint_a_fresh_start_must_be_asked_for(
     assert logged_steps(root) == list(range(1, 61))
     assert (run_dir(root).path / "set_aside/3/scores.jsonl").read_bytes() == before
     assert attempts(run_dir(root))[-1].set_aside == "set_aside/3"
-    assert "60 episodes of 1 runs" in out
+    assert "60 episodes of 1 run" in out
 
 
 def test_a_run_that_has_no_checkpoint_yet_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
