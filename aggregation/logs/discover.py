@@ -120,11 +120,20 @@ def discover(
     return found
 
 
-def _searched(path: Path) -> Path:
+def check_can_be_searched(path: Path) -> None:
+    """See that a path can hold runs.
+
+    Raises:
+        LogError: it is missing or is no folder.
+    """
     if not path.exists():
         raise LogError(f"{path} does not exist; expected a sweep root or a folder of logs. Check the path.")
     if not path.is_dir():
         raise LogError(f"{path} is a file; expected a sweep root or a folder of logs. Name the folder it lies in.")
+
+
+def _searched(path: Path) -> Path:
+    check_can_be_searched(path)
     root = SweepRoot(path.absolute())
     return root.runs if root.config.exists() and root.runs.is_dir() else root.path
 

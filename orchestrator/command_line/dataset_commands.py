@@ -11,10 +11,11 @@ from aggregation.dataset.collect import collect
 from aggregation.dataset.explanation import explain
 from aggregation.dataset.reference_runs import import_files
 from aggregation.dataset.score_files import export as write_score_files
+from aggregation.logs.discover import check_can_be_searched
 from orchestrator.command_line.dataset_lines import print_explanation, print_score_files, print_summary
 from orchestrator.command_line.progress_bar import ProgressBar
 from orchestrator.consoles import console_for
-from sweeps.errors import ConfigError, LogError
+from sweeps.errors import ConfigError
 from sweeps.layout import SweepRoot
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ def aggregate(arguments: argparse.Namespace) -> int:
     """Collect the logs of a sweep root, or of folders that dreamsweep did not launch."""
     paths = [path.expanduser().resolve() for path in arguments.paths]
     for path in paths:
-        if not path.exists():
-            raise LogError(f"{path} does not exist; expected a sweep root or a folder of logs. Check the path.")
+        check_can_be_searched(path)  # before it is asked where the dataset shall go
     if arguments.suite is not None:
         _warn_of_misspelt(arguments.suite)
     with ProgressBar("reading", is_bytes=True) as progress:
