@@ -17,6 +17,8 @@ from typing import Any
 
 import pandas as pd
 
+from orchestrator.command_line.adopted_run import newest_checkpoint
+
 _REPOSITORY = Path(__file__).parents[2]
 KILLS = 4
 _LIMIT_S = 600.0
@@ -80,17 +82,14 @@ def attempts_of(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def _await_checkpoint(run_dir: Path, number: int) -> None:
-    """Wait until attempt `number` runs and has written a checkpoint of its own."""
+    """Wait until attempt `number` runs and has written a checkpoint beyond the one that it resumed from."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         attempts = attempts_of(run_dir)
-        latest = next(
-            (path for name in ("ckpt", "checkpoint.pkl") if (path := run_dir / name / "latest").exists()), None
-        )
-        if len(attempts) == number and attempts[-1]["pid"] and latest is not None:
-            age = latest.stat().st_mtime - attempts[-1]["started_at"]
-            # Not the one from before the first step.
-            if age > 1.0 and (run_dir / "scores.jsonl").exists():
+        if len(attempts) == number and attempts[-1]["pid"] and (run_dir / "scores.jsonl").exists():
+            _, step = newest_checkpoint(run_dir)
+            # Not the one from before the first step, however long a slow machine takes for that.
+            if step > (attempts[-1]["resumed_step"] or 0):
                 return
         time.sleep(0.05)
     raise AssertionError(f"attempt {number} wrote no checkpoint: {attempts}")
