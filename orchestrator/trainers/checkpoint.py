@@ -37,7 +37,7 @@ class CheckpointState:
 
     #: The whole folder that `latest` names; None if there is no such one.
     latest: Path | None
-    #: Policy steps at `latest`; None if there is no `latest` or it does not say.
+    #: Policy steps at the newest whole folder; None if there is no such one or it does not say.
     step: int | None
     #: Every whole folder, oldest first.
     whole: tuple[Path, ...]
@@ -48,7 +48,7 @@ class CheckpointState:
 
 
 def inspect(ckpt_dir: Path) -> CheckpointState:
-    """Look at a checkpoint folder; one that does not exist is an empty one."""
+    """Look at a checkpoint folder, which a trainer may be writing; one that does not exist is an empty one."""
     whole, debris, faults = [], [], []
     for entry in _entries(ckpt_dir):
         fault = _folder_fault(entry)
@@ -62,7 +62,7 @@ def inspect(ckpt_dir: Path) -> CheckpointState:
         faults.append(fault)
     return CheckpointState(
         latest=latest,
-        step=None if latest is None else _step(latest),
+        step=_step(whole[-1]) if whole else None,
         whole=tuple(whole),
         debris=tuple(debris),
         faults=tuple(faults),
@@ -90,7 +90,7 @@ def repair(run_dir: RunDir) -> tuple[int | None, tuple[str, ...]]:
     for folder, state in states.items():
         repairs += _repair_folder(folder, state, scratch=run_dir.path / ".latest")
         if state.whole:
-            steps.append(_step(state.whole[-1]))
+            steps.append(state.step)
     for path in (run_dir.scores, run_dir.metrics):
         mended = close_torn_line(path)
         if mended is not None:
@@ -185,6 +185,14 @@ def _entries(folder: Path) -> list[Path]:
 
 def _folder_fault(folder: Path) -> str | None:
     """Why `folder` is not a whole checkpoint; None if it is."""
+    try:
+        return _fault_of_still(folder)
+    except FileNotFoundError:
+        # A trainer at work removes the checkpoint before its newest.
+        return "was removed while it was read"
+
+
+def _fault_of_still(folder: Path) -> str | None:
     if not folder.is_dir():
         return "is not a folder"
     if not (folder / "done").exists():

@@ -280,6 +280,19 @@ def test_a_checkpoint_that_the_trainer_removes_meanwhile_is_no_checkpoint(
         link(run_dir, f"{ckpt_dir.name}/{NEW}", tmp_path / "spool")
 
 
+def test_a_checkpoint_that_goes_while_it_is_looked_at_is_passed_over(ckpt_dir: Path) -> None:
+    """The trainer removes the one before its newest at any moment; a link to nowhere is listed and not found, too."""
+    save(ckpt_dir, OLD, step=70)
+    gone = save(ckpt_dir, NEW) / "agent.pkl"
+    gone.unlink()
+    gone.symlink_to("nowhere")
+
+    state = inspect(ckpt_dir)
+
+    assert (state.step, [path.name for path in state.whole]) == (70, [OLD])
+    assert state.faults == (f"{NEW} was removed while it was read", "latest is missing")
+
+
 def test_replay_chunks_that_are_being_written_wait(tmp_path: Path) -> None:
     """They are zip archives, which end with their table of contents."""
     np.savez(tmp_path / "whole.npz", image=np.zeros(100))
