@@ -151,6 +151,9 @@ def _build_parser() -> argparse.ArgumentParser:
     aggregate.add_argument("--store", type=_path, help="where the dataset goes; the root itself by default")
     aggregate.add_argument("--suite", help="the suite of log folders that dreamsweep did not launch")
     aggregate.add_argument(
+        "--number-repeats", action="store_true", help="log folders of one task, method and seed are further seeds"
+    )
+    aggregate.add_argument(
         "--metrics", metavar="REGEX", help="take these keys of metrics.jsonl too, '' for none any more"
     )
     aggregate.add_argument("--ray", metavar="ADDRESS", help="spread the reading over a running Ray cluster")

@@ -18,7 +18,7 @@ from aggregation.dataset.state import RunState, StoreState
 from aggregation.dataset.store import Generation, Store, Syncs, remove_folder
 from aggregation.dataset.tables import runs_table, write_table
 from aggregation.dataset.update import Plan, Update, taken
-from aggregation.logs.discover import Discovery, RunLog, Unusable, discover
+from aggregation.logs.discover import Discovery, Repeat, RunLog, Unusable, discover
 from aggregation.logs.memory import keep_freed
 from aggregation.logs.seams import gap_frames
 from aggregation.logs.spread import Spread, read_here, read_in_turn
@@ -87,6 +87,8 @@ class Summary:
     #: Rows of the dataset of metrics, and those added this time.
     metric_rows: int = 0
     new_metric_rows: int = 0
+    #: Folders that say the seed of another one, and count as a further seed.
+    repeats: list[Repeat] = field(default_factory=list)
     #: Folders that name no run, and logs that could not be read, with the reason.
     unusable: list[str] = field(default_factory=list)
     #: Whether the dataset changed.
@@ -101,6 +103,7 @@ def collect(
     store: Path,
     *,
     suite: str | None = None,
+    numbers_repeats: bool = False,
     metrics: str | None = None,
     progress: Progress | None = None,
     spread: Spread | None = None,
@@ -111,6 +114,7 @@ def collect(
         paths: Sweep roots or folders of DreamerV3 logs; the store then holds exactly their runs.
         store: Where `scores/`, `runs.parquet` and `faults.parquet` go; for a sweep root, the root itself.
         suite: The suite of folders that dreamsweep did not launch; None to tell it from each folder.
+        numbers_repeats: As in `discover`.
         metrics: A regular expression; the values of metrics.jsonl whose names it matches as a whole go to `metrics/`.
             None for what the last collection took, an empty one for no metrics any more.
         progress: Called now and then with the bytes read and the bytes to read.
@@ -124,7 +128,9 @@ def collect(
     _check(metrics)
     keep_freed()
     with held.locked(with_metrics=bool(metrics)):
-        collection = Collection(held, suite=suite, metrics=metrics, progress=progress, spread=spread)
+        collection = Collection(
+            held, suite=suite, numbers_repeats=numbers_repeats, metrics=metrics, progress=progress, spread=spread
+        )
         return collection.run(list(paths))
 
 
@@ -148,6 +154,7 @@ class Collection:
         store: Store,
         *,
         suite: str | None = None,
+        numbers_repeats: bool = False,
         metrics: str | None = None,
         progress: Progress | None = None,
         spread: Spread | None = None,
@@ -165,7 +172,11 @@ class Collection:
         self._before = StoreState() if state is None else state
         # The files of a dataset whose state cannot be read are not carried over: everything is read again.
         self._earlier = store.current() if self._before.runs else None
-        self._after = StoreState(suite, metrics=self._before.metrics if metrics is None else metrics or None)
+        self._after = StoreState(
+            suite=suite,
+            numbers_repeats=numbers_repeats,
+            metrics=self._before.metrics if metrics is None else metrics or None,
+        )
         self._scores = Update(SCORE_ROWS, self._before.runs, self._earlier)
         self._metrics: Update | None = None
         if self._after.metrics is not None:
@@ -208,6 +219,7 @@ class Collection:
     def add(self, plans: list[Plan]) -> Summary:
         """Put runs beside those that are there, which stay as they are."""
         self._after.suite = self._before.suite
+        self._after.numbers_repeats = self._before.numbers_repeats
         for update in self._updates:
             update.after.update(update.before)
         for plan in plans:
@@ -237,10 +249,18 @@ class Collection:
 
     def _discover(self, paths: list[Path]) -> Discovery:
         known = {}
-        if self._before.suite == self._after.suite:
+        # A numbered card does not say what its folder does.
+        is_numbered = self._before.numbers_repeats or self._after.numbers_repeats
+        if self._before.suite == self._after.suite and not is_numbered:
             states = (state for state in self._before.runs.values() if not state.is_reference)
             known = {state.folder: (state.card_stamp, state.card) for state in states}
-        found = discover(paths, suite=self._after.suite, known=known, with_metrics=self._metrics is not None)
+        found = discover(
+            paths,
+            suite=self._after.suite,
+            known=known,
+            with_metrics=self._metrics is not None,
+            numbers_repeats=self._after.numbers_repeats,
+        )
         if not found.runs and not found.unreadable and not any(SweepRoot(path).config.exists() for path in paths):
             raise LogError(_nothing_found(paths, found.unusable))
         return found
@@ -304,6 +324,7 @@ class Collection:
         summary.faulty_files = [
             FaultyFile(run=state.key, path=state.file, kinds=state.faults) for state in faulty[:_LISTED_FILES]
         ]
+        summary.repeats = found.repeats
         summary.unusable += [reason for update in self._updates for reason in update.unread]
         summary.unusable += [each.reason for each in (*found.unusable, *found.unreadable)]
         return summary

@@ -79,6 +79,8 @@ class StoreState:
 
     #: The suite that was given for folders which dreamsweep did not launch.
     suite: str | None = None
+    #: Whether folders of the same run count as further seeds.
+    numbers_repeats: bool = False
     runs: dict[str, RunState] = field(default_factory=dict)
     #: The metrics that are collected, as a regular expression, and how their logs stand.
     metrics: str | None = None

@@ -1,8 +1,10 @@
 """Finds the runs below a set of folders: sweep roots, and DreamerV3's own log folders in both layouts."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -76,12 +78,24 @@ class Unusable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A folder that says the seed of another one, and counts as a further seed."""
+
+    folder: str
+    #: What it says itself.
+    stated_seed: int
+    #: The run that it counts as.
+    run: str
+
+
 @dataclass(slots=True)
 class Discovery:
     """What lies below a set of folders."""
 
     #: In the order of their keys.
     runs: list[RunLog] = field(default_factory=list)
+    repeats: list[Repeat] = field(default_factory=list)
     unusable: list[Unusable] = field(default_factory=list)
     #: Folders that could not be listed: what was below is unknown, not gone.
     unreadable: list[Unusable] = field(default_factory=list)
@@ -93,6 +107,7 @@ def discover(
     suite: str | None = None,
     known: Mapping[str, tuple[Stamp | None, RunCard]] | None = None,
     with_metrics: bool = False,
+    numbers_repeats: bool = False,
 ) -> Discovery:
     """Find every run below `paths`.
 
@@ -101,6 +116,9 @@ def discover(
         suite: The suite of every folder that dreamsweep did not launch; None to tell it from each.
         known: By folder, cards that stay true while the file they were read from keeps its stamp.
         with_metrics: Look at the logs of metrics too.
+        numbers_repeats: Folders that dreamsweep did not launch and that are the same run are further seeds: the first
+            by path keeps its seed, the others take the lowest that none has. Goes by what the folders say themselves,
+            which is not what `known` cards of an earlier numbering say.
 
     Raises:
         LogError: a path is missing or is no folder, or two folders are the same run.
@@ -115,6 +133,8 @@ def discover(
                 continue
             if run is not None:
                 found.runs.append(_with_metrics(run, entries) if with_metrics else run)
+    if numbers_repeats:
+        found.runs, found.repeats = _numbered(found.runs)
     found.runs = _distinct(found.runs)
     found.unusable.sort(key=lambda each: each.folder)
     return found
@@ -221,6 +241,33 @@ def _log_name(entries: Mapping[str, object], name: str) -> str | None:
     return next((name + suffix for suffix in _SUFFIXES if name + suffix in entries), None)
 
 
+def _numbered(runs: list[RunLog]) -> tuple[list[RunLog], list[Repeat]]:
+    """Give each folder that says the seed of another one a seed of its own; what dreamsweep launched stays as it is."""
+    numbered = {run.folder: run for run in runs if run.card.is_launched}
+    others = sorted((run for run in runs if run.folder not in numbered), key=lambda run: run.folder)
+    taken = {run.card.key for run in numbered.values()}
+    waiting = []
+    for run in others:
+        if run.folder in numbered:
+            continue  # it lies below two of the paths
+        if run.card.key in taken:
+            waiting.append(run)
+        else:
+            taken.add(run.card.key)
+            numbered[run.folder] = run
+    repeats = []
+    free_seeds: defaultdict[tuple[str, str, str], Iterator[int]] = defaultdict(count)
+    for run in waiting:
+        if run.folder in numbered:
+            continue
+        stated = run.card.key
+        seeds = free_seeds[stated.suite, stated.task, stated.label]
+        key = next(key for key in (replace(stated, seed=seed) for seed in seeds) if key not in taken)
+        numbered[run.folder] = replace(run, card=replace(run.card, key=key))
+        repeats.append(Repeat(folder=run.folder, stated_seed=stated.seed, run=str(key)))
+    return list(numbered.values()), repeats
+
+
 def _distinct(runs: list[RunLog]) -> list[RunLog]:
     by_key: dict[RunKey, RunLog] = {}
     for run in runs:
@@ -228,7 +275,8 @@ def _distinct(runs: list[RunLog]) -> list[RunLog]:
         if other.folder != run.folder:
             first, second = sorted([other.folder, run.folder])
             raise LogError(
-                f"Two folders are the run {run.card.run!r}: {first} and {second}. Expected one; "
-                f"remove one of them, rename it (time-task-method-seed), or collect them into two stores."
+                f"Two folders are the run {run.card.run!r}: {first} and {second}. Expected one; remove one of them, "
+                f"rename it (time-task-method-seed), or collect them into two stores. Where both are whole runs, "
+                f"dreamsweep aggregate … --store DIR --number-repeats counts the second as a further seed."
             )
     return sorted(by_key.values(), key=lambda run: run.card.key.order)

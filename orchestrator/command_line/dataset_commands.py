@@ -34,6 +34,7 @@ def aggregate(arguments: argparse.Namespace) -> int:
             paths,
             _store(paths, arguments.store),
             suite=arguments.suite,
+            numbers_repeats=arguments.number_repeats,
             metrics=arguments.metrics,
             progress=progress.update,
             spread=None if arguments.ray is None else _reading_spread(arguments.ray),

@@ -40,6 +40,11 @@ def print_summary(console: Console, summary: Summary) -> None:
             highlight=False,
             markup=False,
         )
+    for repeat in summary.repeats[:5]:
+        told = f"repeat       {repeat.folder} says seed {repeat.stated_seed} and counts as {repeat.run}"
+        console.print(told, soft_wrap=True, highlight=False, markup=False)
+    if len(summary.repeats) > 5:
+        console.print(f"repeat       and {counted(len(summary.repeats) - 5, 'more folder')}", highlight=False)
     for reason in summary.unusable[:10]:
         console.print(f"left out     {reason}", soft_wrap=True, highlight=False, markup=False)
     if len(summary.unusable) > 10:

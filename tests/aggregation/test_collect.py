@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -366,6 +367,32 @@ def test_store_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 #: Which of a run's two logs an action changes.
 LOGS = st.sampled_from([(LOG, METRICS), (LOG, METRICS), (LOG,), (METRICS,)])
 WITH_LENGTHS = "(train|fps|episode)/.*"
+
+
+def test_repeats_are_numbered_the_same_however_they_came(tmp_path: Path) -> None:
+    """Collected as they appear and disappear, or at once: each folder has the seed that its place among all gives."""
+    logs, grown, fresh = (tmp_path / name for name in ("logs", "grown", "fresh"))
+    for number in (1, 3, 2):
+        write_foreign(logs / str(number), line(number, number))
+        summary = collect([logs], grown, numbers_repeats=True)
+    assert [(Path(each.folder).parts[-4], each.run) for each in summary.repeats] == [
+        ("2", "dmc/dmc_walker_walk/dreamerv3/1"),
+        ("3", "dmc/dmc_walker_walk/dreamerv3/2"),
+    ]
+    write_foreign(logs / "3", line(3, 3) + line(4, 4))
+    shutil.rmtree(logs / "1")
+    collect([logs], grown, numbers_repeats=True)
+    collect([logs], fresh, numbers_repeats=True)
+
+    want = pd.DataFrame({"seed": [0, 1, 1], "step": [2, 3, 4]})
+    for store in (grown, fresh):
+        rows = dataset(store).sort_values(["seed", "step"]).reset_index(drop=True)
+        pd.testing.assert_frame_equal(rows[["seed", "step"]], want, check_dtype=False)
+    shutil.rmtree(logs / "3")
+    collect([logs], grown)
+    assert dataset(grown)["seed"].tolist() == [0]
+
+
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("grow"), st.integers(0, 1), st.lists(st.integers(0, 60), max_size=5), LOGS),

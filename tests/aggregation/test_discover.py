@@ -160,6 +160,36 @@ def test_two_folders_of_one_run_are_an_error_naming_both(tmp_path: Path) -> None
     assert all(str(tmp_path / name / "dmc_walker_walk") in str(error.value) for name in "ab")
 
 
+def test_folders_that_say_the_same_seed_count_as_further_seeds_where_that_is_asked(tmp_path: Path) -> None:
+    """The trainer's seed is 0 unless one is given; the first by path keeps it, and so does who is alone with one."""
+    for name, seed in (("20250103", 0), ("20250101", 0), ("20250102", 1), ("20250104", 0)):
+        (stamped(tmp_path, f"mine/{name}T000000") / "config.yaml").write_text(f"task: atari_pong\nseed: {seed}\n")
+    with pytest.raises(LogError, match="--number-repeats"):
+        discover([tmp_path])
+
+    found = discover([tmp_path, tmp_path / "mine"], numbers_repeats=True)
+
+    assert [(run.card.run, Path(run.folder).name[:8]) for run in found.runs] == [
+        ("atari/atari_pong/mine/0", "20250101"),
+        ("atari/atari_pong/mine/1", "20250102"),
+        ("atari/atari_pong/mine/2", "20250103"),
+        ("atari/atari_pong/mine/3", "20250104"),
+    ]
+    assert [(Path(each.folder).name[:8], each.stated_seed, each.run[-1]) for each in found.repeats] == [
+        ("20250103", 0, "2"),
+        ("20250104", 0, "3"),
+    ]
+
+
+def test_a_copy_of_what_dreamsweep_launched_is_no_further_seed(tmp_path: Path) -> None:
+    """Its run.json says who it is; two of them are one run, copied."""
+    for name in "ab":
+        write_launched(tmp_path / name, line(1))
+
+    with pytest.raises(LogError, match="Two folders"):
+        discover([tmp_path], numbers_repeats=True)
+
+
 def test_the_same_folder_given_twice_or_through_a_link_counts_once(tmp_path: Path) -> None:
     """A link to a folder above is no endless tree."""
     write_foreign(tmp_path / "logs", line(1))
