@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from sweeps.cell_rules import CellRules, Rule
-from sweeps.config_tree import check_config_dir, conf_dir, file_names, read_group
+from sweeps.config_tree import check_config_dir, conf_dir, file_names, read_group, undecodable_file
 from sweeps.contracts import Option, Scalar
 from sweeps.errors import ConfigError, GridError, UnknownNameError
 from sweeps.grid import Product
@@ -78,7 +78,7 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> S
     lines = [_line(override) for override in plain]
     with _Composer(config_dir, lines) as composer:
         for override in plain:
-            if override.key_or_group in _GROUPS and override.value() is not None:
+            if override.key_or_group in _GROUPS and not override.is_delete():
                 composer.check_name(override.key_or_group, override.value())
         outer = composer.compose([*lines, *composer.first_choices(axes)])
         swept = {**_sweeper_params(outer), **axes}
@@ -144,6 +144,11 @@ class _Composer:
             return compose("config", [*self._search, *lines], return_hydra_config=True)
         except YAMLError as error:
             raise ConfigError(f"A file of the configuration is no YAML: {' '.join(str(error).split())}.") from None
+        except UnicodeDecodeError as error:
+            path = undecodable_file(self._dirs)
+            raise ConfigError(
+                f"{path or 'A file of the configuration'} is no UTF-8: {error}. Save it as UTF-8."
+            ) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise self._translated(error, lines) from None
 
@@ -179,6 +184,8 @@ class _Composer:
             protocol = {"name": name, **read_group("protocol", name, self._config_dir)}
             config = {**config, "suite": {**suite, "evaluation": protocol}}
         base = config.get("trainer") or {}
+        if not all(isinstance(part, Mapping) for part in (trainer, resources, base)):
+            return dict(config)  # refused in a moment, with its key
         if trainer and trainer.get("adapter", base.get("adapter")) != base.get("adapter"):
             # Another program: the options meant for the sweep's own would not fit it.
             self.check_name("trainer", trainer["adapter"])
@@ -186,7 +193,7 @@ class _Composer:
         return {
             **config,
             "trainer": {**base, **trainer},
-            "resources": {**(config.get("resources") or {}), **resources},
+            "resources": _laid_over(config.get("resources") or {}, resources),
         }
 
     def expand(self, group: str, names: Sequence[object]) -> list[str]:
@@ -224,6 +231,11 @@ class _Composer:
                     return UnknownNameError("key", name, allowed, where=where)
         cause = str(error.__cause__ or error).strip()
         return ConfigError(f"The configuration does not compose: {cause}")
+
+
+def _laid_over(base: Any, own: Mapping[str, Any]) -> Any:
+    """The values with some of them replaced; what is no mapping stays, and is refused with its key."""
+    return {**base, **own} if isinstance(base, Mapping) else base
 
 
 def _unknown_key(key: str, known: Mapping[str, Any]) -> tuple[str, list[str], str] | None:

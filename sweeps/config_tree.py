@@ -49,6 +49,8 @@ def read_group(group: str, name: str, config_dir: Path | None = None) -> dict[st
     path = own if own is not None and own.is_file() else conf_dir() / group / f"{name}.yaml"
     try:
         values = read_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no UTF-8: {error}. Save it as UTF-8.") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return {key: value for key, value in values.items() if key != "defaults"}
@@ -81,3 +83,13 @@ def check_config_dir(config_dir: Path) -> None:
 def file_names(folders: Sequence[Path], group: str) -> list[str]:
     """The names of a group's files in some folders, each once."""
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def undecodable_file(folders: Sequence[Path]) -> Path | None:
+    """The first file of some config directories that is no UTF-8."""
+    for path in sorted(path for folder in folders for path in folder.glob("**/*.yaml")):
+        try:
+            path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return path
+    return None

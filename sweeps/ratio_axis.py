@@ -1,6 +1,5 @@
 """The values of the train_ratio axis: `default`, a number, or a multiple of the suite's own, as `x4`. Pure."""
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -8,6 +7,8 @@ from sweeps.contracts import Option, Scalar
 from sweeps.errors import GridError
 from sweeps.settings import Suite
 
+#: Far beyond any ratio that a machine could train at, and small enough to count with.
+_HIGHEST = 1e12
 _MULTIPLE = re.compile(r"x(\d+(?:\.\d*)?|\.\d+)(?:e([-+]?\d+))?")
 
 
@@ -50,18 +51,18 @@ def set_ratio(value: Scalar, suite: Suite) -> SetRatio:
     if value == "default":
         return SetRatio(value, suite.train_ratio, suite.train_ratio)
     factor = _factor(value)
-    if factor is not None:
+    if factor is not None and factor <= _HIGHEST:
         if suite.train_ratio is None:
             raise GridError(
                 f"train_ratio {value!r} is a multiple of the suite's own, but the suite {suite.name} has none; "
                 f"give a number, or train_ratio: in the suite's file."
             )
         return SetRatio(value, factor * suite.train_ratio, suite.train_ratio)
-    if isinstance(value, bool | None | str) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool | None | str) or not 0 <= value <= _HIGHEST:
         raise GridError(
             f"train_ratio {value!r} is no ratio; expected 'default', a number that is not negative (the replayed time "
-            f"steps per policy step), or a multiple of the suite's own as 'x4' (suite {suite.name}: "
-            f"{suite.train_ratio})."
+            f"steps per policy step) up to {_HIGHEST:g}, or a multiple of the suite's own as 'x4' (suite "
+            f"{suite.name}: {suite.train_ratio})."
         )
     return SetRatio(value, float(value), suite.train_ratio)
 

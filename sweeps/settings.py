@@ -52,9 +52,9 @@ Aggregate = Literal["mean", "median", "iqm", "optimality_gap", "capped_mean"]
 
 
 class Settings(BaseModel):
-    """Base of every group of keys: values are fixed, and unknown keys are refused."""
+    """Base of every group of keys: values are fixed, numbers are finite, and unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class Protocol(Settings):

@@ -82,11 +82,11 @@ class DreamerV3Trainer:
         prefix = next(iter(settings.suite.trainer_tasks.values()), settings.suite.tasks[0]).split("_")[0]
         return Schedule(
             steps=settings.steps or settings.suite.steps,
-            action_repeat=int(values.get(f"env.{prefix}.repeat", 1)),
-            envs=int(values["run.envs"]),
-            batch_size=int(values["batch_size"]),
-            batch_length=int(values["batch_length"]),
-            replay_context=int(values["replay_context"]),
+            action_repeat=_at_least(1, f"env.{prefix}.repeat", {f"env.{prefix}.repeat": 1, **values}),
+            envs=_at_least(1, "run.envs", values),
+            batch_size=_at_least(1, "batch_size", values),
+            batch_length=_at_least(1, "batch_length", values),
+            replay_context=_at_least(0, "replay_context", values),
         )
 
     def options(self, settings: SweepSettings) -> Mapping[str, Any]:
@@ -160,6 +160,20 @@ class DreamerV3Trainer:
         # A finished run is never started again, and its replay buffer may be many times the rest.
         if not self.settings.keep_replay:
             shutil.rmtree(run_dir.replay, ignore_errors=True)
+
+
+def _at_least(least: int, name: str, values: Mapping[str, Any]) -> int:
+    """The value of one of the trainer's options that counts something.
+
+    Raises:
+        TrainerError: it is less than the trainer can work with.
+    """
+    value = int(values[name])
+    if value < least:
+        raise TrainerError(
+            f"The trainer's option {name} is {value}; expected at least {least}. Correct it in flags= or in the method."
+        )
+    return value
 
 
 def checkout_trainer(options: Mapping[str, Any]) -> DreamerV3Trainer:

@@ -4,6 +4,7 @@ The file maps block names to options. `defaults` holds every option; further blo
 An option's name is dotted, and a block's name may be a pattern: `.*\.units: 64` changes every `units`.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -57,8 +58,11 @@ class TrainerConfigs:
     def resolve(self, names: Iterable[str], flags: Mapping[str, Option]) -> dict[str, Any]:
         """Every option by dotted name, after the named blocks and the flags.
 
+        A flag's value is read as the trainer reads it, by the kind of the option's default.
+
         Raises:
             UnknownNameError: a block or a flag that the trainer does not know.
+            TrainerError: a flag that is no pattern, or a value that is not of its option's kind.
         """
         values = _flat(self.blocks["defaults"])
         for name in names:
@@ -74,8 +78,25 @@ class TrainerConfigs:
             if not matches:
                 raise UnknownNameError("trainer option", key, _near(key, values), where=str(self.path))
             for match in matches:
-                values[match] = value
+                values[match] = self._read(match, value, values[match])
         return values
+
+    def _read(self, name: str, value: Option, default: Any) -> Any:
+        """The value of a flag as the kind of the option's default: whole number, number or truth value.
+
+        Raises:
+            TrainerError: it is none.
+        """
+        for kind, wanted in ((bool, "true or false"), (int, "a whole number"), (float, "a number")):
+            if isinstance(default, kind):
+                read = _as(kind, value)
+                if read is None:
+                    raise TrainerError(
+                        f"The trainer's option {name} is {value!r}; expected {wanted}, such as its default {default!r} "
+                        f"in {self.path}."
+                    )
+                return read
+        return value
 
 
 def read_options(path: Path) -> dict[str, Any]:
@@ -109,6 +130,21 @@ _Loader.add_implicit_resolver(
 )
 
 
+def _as(kind: type, value: Option) -> bool | int | float | None:
+    """A flag's value as a truth value or a finite number; None where it is none."""
+    if kind is bool:
+        return {"True": True, "False": False}.get(str(value))
+    if isinstance(value, bool | None | list):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if not math.isfinite(number) or (kind is int and not number.is_integer()):
+        return None
+    return int(number) if kind is int else number
+
+
 def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in node.items():
@@ -122,7 +158,13 @@ def _flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _matches(key: str, values: Mapping[str, Any]) -> list[str]:
     if _PLAIN.fullmatch(key):
         return [key] if key in values else []
-    pattern = re.compile(key)
+    try:
+        pattern = re.compile(key)
+    except re.error as error:
+        raise TrainerError(
+            f"The flag {key!r} is no regular expression: {error}. Expected the name of an option, or a pattern such as "
+            f"'.*\\.units'."
+        ) from None
     return [name for name in values if pattern.match(name)]
 
 

@@ -197,6 +197,32 @@ REFUSED = [
     (["trainer.command=null"], r"trainer\.command is not set"),
     (["trainer.command='python x {tusk}'"], r"Unknown field 'tusk' in trainer\.command\. Did you mean 'task'\?"),
     (["trainer.command='\"'"], r"cannot be split into words"),
+    (["train_ratio=1e300"], r"train_ratio 1e\+300 is no ratio; .* up to 1e\+12"),
+    (["train_ratio=x1e400"], r"train_ratio 'x1e400' is no ratio"),
+    (["resources.memory_gb=inf"], r"resources\.memory_gb is inf\. .*finite"),
+    (["cluster.lease_s=1e400"], r"cluster\.lease_s is inf\. .*finite"),
+    (["cluster=null"], r"Unknown cluster 'None'\. Allowed: local"),
+    (["experiment=null"], r"Unknown experiment 'None'\. Allowed: nightly"),
+    (["resources=much"], r"resources is 'much'\. .*valid dictionary"),
+    (["method.trainer=mine"], r"method\.trainer is 'mine'\. .*valid dictionary"),
+    (["method.resources=[1]"], r"method\.resources is \[1\]\. .*valid dictionary"),
+    (
+        ["trainer=dreamer_pypi", "flags.batch_size=abc"],
+        r"option batch_size is 'abc'; expected a whole number, .* 16 in",
+    ),
+    (["trainer=dreamer_pypi", "flags.batch_size=1.5"], r"option batch_size is 1\.5; expected a whole number"),
+    (["trainer=dreamer_pypi", "flags.run.envs=[1]"], r"option run\.envs is \[1\]; expected a whole number"),
+    (
+        ["trainer=dreamer_pypi", "flags.env.gym.repeat=null"],
+        r"option env\.gym\.repeat is None; expected a whole number",
+    ),
+    (["trainer=dreamer_pypi", "flags.replay.size=abc"], r"option replay\.size is 'abc'; expected a number"),
+    (["trainer=dreamer_pypi", "flags.run.debug=1"], r"option run\.debug is 1; expected true or false"),
+    (["trainer=dreamer_pypi", "flags.batch_size=-3"], r"option batch_size is -3; expected at least 1"),
+    (["trainer=dreamer_pypi", "flags.batch_length=0"], r"option batch_length is 0; expected at least 1"),
+    (["trainer=dreamer_pypi", "flags.run.envs=0"], r"option run\.envs is 0; expected at least 1"),
+    (["trainer=dreamer_pypi", "flags.env.gym.repeat=0"], r"option env\.gym\.repeat is 0; expected at least 1"),
+    (["trainer=dreamer_pypi", "flags.replay_context=-1"], r"option replay_context is -1; expected at least 0"),
     (["task='gym_*'", "train_ratio=1,2", "zip=[[task,train_ratio]]"], r"task has 1, train_ratio has 2\. A pattern"),
 ]
 
@@ -237,6 +263,15 @@ def test_a_config_file_that_is_no_yaml_is_told(tmp_path: Path, capsys: pytest.Ca
 
     assert main(["plan", "--config-dir", str(tmp_path), "suite=mine"]) == 1
     sentence(capsys.readouterr().err, r"is no YAML: .*mine\.yaml\", line 2")
+
+
+def test_a_config_file_that_is_no_utf8_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hydra's own error does not say which file it was."""
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_bytes("name: mine\nabout: café".encode("latin-1"))
+
+    assert main(["plan", "--config-dir", str(tmp_path), "suite=gym", "method=mine"]) == 1
+    sentence(capsys.readouterr().err, r"method/mine\.yaml is no UTF-8: .* Save it as UTF-8\.")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.trainers.trainer_configs import TrainerConfigs
+from sweeps.contracts import Option
 from sweeps.errors import TrainerError, UnknownNameError
 
 CONFIGS = r"""
@@ -74,3 +75,45 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, text: str | None, patter
     with pytest.raises(TrainerError, match=f"{pattern}") as refusal:
         TrainerConfigs.read(path)
     assert str(path) in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "read"),
+    [
+        ("run.envs", "8", 8),
+        ("run.envs", 8.0, 8),
+        ("run.steps", "5e4", 50_000.0),
+        ("run.steps", 7, 7.0),
+        (r".*\.units", 64.0, 64),
+    ],
+)
+def test_a_flag_is_read_by_the_kind_of_its_default(
+    configs: TrainerConfigs, option: str, given: str | float, read: float
+) -> None:
+    """As the trainer's own parser does, whatever way the number was written."""
+    values = configs.resolve([], {option: given})
+
+    value = values["agent.enc.units" if option.startswith(".*") else option]
+    assert (value, type(value)) == (read, type(read))
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "pattern"),
+    [
+        (
+            "run.envs",
+            "many",
+            r"run\.envs is 'many'; expected a whole number, such as its default 16 in .*configs\.yaml",
+        ),
+        ("run.envs", 1.5, "expected a whole number"),
+        ("run.envs", True, "expected a whole number"),
+        ("run.envs", None, "expected a whole number"),
+        ("agent.unimix", "nan", "expected a number"),
+        ("agent.unimix", [0.1], "expected a number"),
+        ("agent.(", 1, r"The flag 'agent\.\(' is no regular expression: .* Expected the name of an option"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(configs: TrainerConfigs, option: str, value: Option, pattern: str) -> None:
+    """The trainer would stop with it after its start, on every node."""
+    with pytest.raises(TrainerError, match=pattern):
+        configs.resolve([], {option: value})
