@@ -13,6 +13,8 @@ class LaunchAttempt:
     attempt: int
     node: str
     resources: Resources = field(default_factory=Resources)
+    #: Which of the node's GPUs it holds, by position; one entry for a fraction.
+    gpus: tuple[int, ...] = ()
     #: The first attempt that was to begin from nothing, on request; 0 for none.
     fresh_from: int = 0
 

@@ -107,9 +107,10 @@ class Display:
 
     def _cells(self, key: RunKey, attempt: int, report: AttemptReport | None) -> dict[str, str]:
         """What is known of an attempt, by column."""
-        if report is None or not report.progress.step:
+        spec = self._specs.get(key)
+        if spec is None or report is None or not report.progress.step:
             return {}
-        progress, budget = report.progress, self._specs[key].schedule.frames
+        progress, budget = report.progress, spec.schedule.frames
         pace = self._paces.setdefault((key, attempt), _Pace(progress.step, progress.at))
         elapsed = progress.at - pace.at
         speed = (progress.step - pace.step) / elapsed if elapsed > 0 else 0.0
@@ -127,7 +128,9 @@ class Display:
         parts = [f"{tally['done']} of {total} done"]
         parts += [f"{tally[name]} {name}" for name in ("running", "waiting", "failed") if tally[name]]
         share = sum(
-            min(1.0, report.progress.step / max(1, self._specs[key].schedule.frames)) for key, report in reports.items()
+            min(1.0, report.progress.step / max(1, spec.schedule.frames))
+            for key, report in reports.items()
+            if (spec := self._specs.get(key)) is not None
         )
         elapsed = clock.now() - self._started_at
         finished = tally["done"] - (self._done_before or 0) + share

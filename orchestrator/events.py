@@ -114,6 +114,17 @@ class AttemptEnded:
     evidence: tuple[str, ...] = ()
     #: Whether the node or its GPU is suspected, rather than the run.
     is_node_suspect: bool = False
+    #: When it ended, which may be long before an orchestrator heard of it; None where nobody knows.
+    ended_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecLost:
+    """An attempt cannot be launched: this launch does not plan its run, and the run's run.json is gone."""
+
+    at: float
+    key: RunKey
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +193,7 @@ Event = (
     | AttemptStarted
     | TrainingBegan
     | AttemptEnded
+    | SpecLost
     | RunRetried
     | RunCancelled
     | RunPaused

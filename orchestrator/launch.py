@@ -106,7 +106,7 @@ class Launch:
             if words is not None:
                 record_launch(self._root, clock.now(), words)
             with Journal(self._root.journal, lock.check) as journal:
-                loop = Loop(state, journal, self._cluster)
+                loop = Loop(state, journal, self._cluster, self._known)
                 at = clock.now()
                 opened = SweepOpened(
                     at=at,

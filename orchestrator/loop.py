@@ -4,15 +4,19 @@ A crash between any two of these is recovered by replaying the journal and polli
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Container, Iterable
 
 from orchestrator import clock
 from orchestrator.cluster import Cluster
-from orchestrator.commands import WakeAt
-from orchestrator.events import Event, StopRequested, Woken
+from orchestrator.commands import LaunchAttempt, WakeAt
+from orchestrator.events import Event, SpecLost, StopRequested, Woken
 from orchestrator.journal import Journal
 from orchestrator.machine import apply
 from orchestrator.states import SweepState
+from sweeps.contracts import RunKey
+
+log = logging.getLogger(__name__)
 
 _POLL_S = 1.0
 
@@ -20,7 +24,15 @@ _POLL_S = 1.0
 class Loop:
     """Drives one sweep until nothing is left to do."""
 
-    def __init__(self, state: SweepState, journal: Journal, cluster: Cluster) -> None:
+    def __init__(
+        self, state: SweepState, journal: Journal, cluster: Cluster, specs: Container[RunKey] | None = None
+    ) -> None:
+        """Set up.
+
+        Args:
+            specs: the runs that can be launched; None for any.
+        """
+        self._specs = specs
         self._state = state
         self._journal = journal
         self._cluster = cluster
@@ -31,12 +43,28 @@ class Loop:
         """Journal events, fold them into the state, and execute what follows."""
         batch = list(events)
         self._journal.append(batch)  # write-ahead: what is not journaled did not happen
+        lost: list[Event] = []
         for event in batch:
             for command in apply(self._state, event):
                 if isinstance(command, WakeAt):
                     heapq.heappush(self._alarms, command.at)
+                elif isinstance(command, LaunchAttempt) and not self._is_known(command.key):
+                    lost.append(SpecLost(at=clock.now(), key=command.key, attempt=command.attempt))
                 else:
                     self._cluster.execute(command)
+        if lost:
+            self.handle(lost)
+
+    def _is_known(self, key: RunKey) -> bool:
+        """Whether a run can be launched; one of an earlier launch cannot once its folder is gone."""
+        if self._specs is None or key in self._specs:
+            return True
+        log.warning(
+            "%s is not part of this launch, and its run.json is gone: it is left out. "
+            "Launch the sweep that has it to make it anew.",
+            key,
+        )
+        return False
 
     def run(self, *, should_stop: Callable[[], bool], each_round: Callable[[], None]) -> None:
         """Go on until the sweep is finished, or stopped and nothing is in flight.

@@ -27,13 +27,14 @@ from orchestrator.events import (
     RunPlanned,
     RunResumed,
     RunRetried,
+    SpecLost,
     StopRequested,
     SweepOpened,
     TrainingBegan,
     Woken,
 )
 from orchestrator.scheduling import enqueue, launches, release
-from orchestrator.states import AT_REST, IN_FLIGHT, Group, Node, Run, RunState, SweepState
+from orchestrator.states import IN_FLIGHT, Group, Node, Run, RunState, SweepState
 from sweeps.contracts import Resources, RunKey
 
 
@@ -43,10 +44,12 @@ def apply(state: SweepState, event: Event) -> list[Command]:
     Events about runs or attempts that the state does not know, or knows to be over, change nothing: they are
     echoes, which a poll after a restart may repeat.
     """
-    _account(state, event.at)
+    _account(state, event)
     commands = _handle(event, state)
     _requeue_due(state, event.at)
-    return [*commands, *launches(state)]
+    commands += launches(state)
+    _halt_if_stranded(state)
+    return commands
 
 
 @singledispatch
@@ -67,6 +70,8 @@ def _(event: SweepOpened, state: SweepState) -> list[Command]:
     state.blocked.clear()
     state.passes.clear()
     state.reserved.clear()
+    # Whoever waits is queued anew, perhaps with another priority.
+    state.lanes.clear()
     # Somebody may have mended what held a group back; its canary will tell.
     for group in state.groups.values():
         group.held = None
@@ -175,7 +180,7 @@ def _(event: AttemptEnded, state: SweepState) -> list[Command]:
         state.move(run, "done")
         return []
     run.outcome, run.cause, run.evidence = event.outcome, event.cause, event.evidence
-    if after_stop == "waiting":  # resumed while it stopped
+    if after_stop == "waiting":  # resumed, or tried again, while it stopped
         enqueue(state, run)
         return []
     if after_stop is not None:
@@ -208,14 +213,28 @@ def _(event: AttemptEnded, state: SweepState) -> list[Command]:
 
 
 @_handle.register
+def _(event: SpecLost, state: SweepState) -> list[Command]:
+    run = _in_flight_run(state, event.key, event.attempt)
+    if run is not None:
+        release(state, run)
+        run.after_stop = None
+        state.move(run, "idle")
+    return []
+
+
+@_handle.register
 def _(event: RunRetried, state: SweepState) -> list[Command]:
     run = state.runs.get(event.key)
     if run is None:
         return []
-    if event.fresh and run.state not in IN_FLIGHT and run.state != "done":
+    if event.fresh and run.may_begin_afresh:
         run.fresh_from = run.attempt + 1
-    if run.state in ("failed", "cancelled", "backing_off"):
-        run.outcomes.clear()
+    if not run.may_be_retried:
+        return []
+    run.outcomes.clear()
+    if run.state == "stopping":
+        run.after_stop = "waiting"
+    else:
         run.retry_at = None
         enqueue(state, run)
     return []
@@ -223,22 +242,24 @@ def _(event: RunRetried, state: SweepState) -> list[Command]:
 
 @_handle.register
 def _(event: RunCancelled, state: SweepState) -> list[Command]:
-    return _set_aside(state, event.key, "cancelled")
+    run = state.runs.get(event.key)
+    return _set_aside(state, run, "cancelled") if run is not None and run.may_be_cancelled else []
 
 
 @_handle.register
 def _(event: RunPaused, state: SweepState) -> list[Command]:
-    return _set_aside(state, event.key, "paused")
+    run = state.runs.get(event.key)
+    return _set_aside(state, run, "paused") if run is not None and run.may_be_paused else []
 
 
 @_handle.register
 def _(event: RunResumed, state: SweepState) -> list[Command]:
     run = state.runs.get(event.key)
-    if run is None:
+    if run is None or not run.may_be_resumed:
         return []
     if run.state == "paused":
         enqueue(state, run)
-    elif run.after_stop == "paused":
+    else:
         run.after_stop = "waiting"
     return []
 
@@ -282,15 +303,12 @@ def _in_flight_run(state: SweepState, key: RunKey, attempt: int) -> Run | None:
     return run if run is not None and run.state in IN_FLIGHT and run.attempt == attempt else None
 
 
-def _set_aside(state: SweepState, key: RunKey, where: RunState) -> list[Command]:
+def _set_aside(state: SweepState, run: Run, where: RunState) -> list[Command]:
     """Cancel or pause a run, whatever it is doing."""
-    run = state.runs.get(key)
-    if run is None or run.state in ("done", "cancelled", where) or (where == "paused" and run.state in AT_REST):
-        return []
     if run.state in IN_FLIGHT:
         run.after_stop = where
         state.move(run, "stopping")
-        return [StopAttempt(key=key, attempt=run.attempt)]
+        return [StopAttempt(key=run.key, attempt=run.attempt)]
     run.retry_at = None
     state.move(run, where)
     return []
@@ -315,8 +333,19 @@ def _judge_node(state: SweepState, run: Run, event: AttemptEnded) -> None:
         node.failed_runs.add(run.key)
         if node.set_aside is None and policy.is_node_suspect(len(node.failed_runs)):
             node.set_aside = f"{len(node.failed_runs)} runs in a row failed on {node.host or node.node}: {event.cause}"
-            if all(other.set_aside for other in state.nodes.values()):
-                state.halted = "every node is set aside: " + node.set_aside
+
+
+def _halt_if_stranded(state: SweepState) -> None:
+    """Halt where all that is left fits only on nodes that are set aside: it would wait for ever."""
+    if state.in_flight or state.halted is not None:
+        return
+    reasons = [node.set_aside for node in state.nodes.values() if node.set_aside is not None]
+    if not reasons:
+        return
+    left = list(state.in_state("waiting", "backing_off"))
+    healthy = [node for node in state.nodes.values() if node.set_aside is None]
+    if left and not any(node.could_hold(run.resources) for node in healthy for run in left):
+        state.halted = f"every node that can hold what is left is set aside: {reasons[-1]}"
 
 
 def _requeue_due(state: SweepState, at: float) -> None:
@@ -328,14 +357,30 @@ def _requeue_due(state: SweepState, at: float) -> None:
             enqueue(state, run)
 
 
-def _account(state: SweepState, at: float) -> None:
+def _account(state: SweepState, event: Event) -> None:
     """Add up GPU time, and see that it stays within its limit."""
-    if at > state.used_until:
-        state.gpu_seconds += state.gpus_held * (at - state.used_until)
-        state.used_until = at
+    if event.at > state.used_until:
+        state.gpu_seconds += state.gpus_held * (event.at - state.used_until)
+        state.used_until = event.at
+    if isinstance(event, AttemptEnded):
+        state.gpu_seconds -= _held_in_vain(state, event)
     most = state.limits.max_gpu_hours
-    if most is not None and state.halted is None and state.gpu_seconds >= most * 3600:
-        state.halted = f"max_gpu_hours={most:g} are used up"
+    if most is None:
+        return
+    reason = f"max_gpu_hours={most:g} are used up"
+    if state.gpu_seconds >= most * 3600:
+        state.halted = state.halted or reason
+    elif state.halted == reason:  # it turned out that an attempt had ended long before
+        state.halted = None
+
+
+def _held_in_vain(state: SweepState, event: AttemptEnded) -> float:
+    """GPU seconds that were counted for an attempt after its end, while no orchestrator was there to hear of it."""
+    run = _in_flight_run(state, event.key, event.attempt)
+    if run is None or run.room is None or event.ended_at is None:
+        return 0.0
+    since = max(event.ended_at, run.room.held_from)
+    return run.room.resources.gpus * max(0.0, event.at - since)
 
 
 def check_invariants(state: SweepState) -> None:

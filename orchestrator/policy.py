@@ -14,6 +14,8 @@ _DEFAULT_RETRIES: Mapping[Outcome, int] = {"out_of_memory": 2, "crashed": 2, "st
 #: A free retry waits only where one loss follows another.
 _FREE_DELAY_FROM = 3
 _FREE_DELAY_S = 5.0
+#: A second, doubled so often, is longer than any wait.
+_MOST_DOUBLINGS = 60
 #: The starts of a group among which failures of one cause are counted.
 _HOLD_STARTS = 10
 #: So many different runs that fail on a node one after another set it aside.
@@ -56,11 +58,11 @@ def retry_delay_s(limits: Limits, key: RunKey, outcome: Outcome, outcomes: Seque
             losses += 1
         if losses < _FREE_DELAY_FROM:
             return 0.0
-        return min(limits.max_retry_delay_s, _FREE_DELAY_S * 2.0 ** (losses - _FREE_DELAY_FROM))
+        return _doubled(_FREE_DELAY_S, losses - _FREE_DELAY_FROM, limits.max_retry_delay_s)
     count = list(outcomes).count(outcome)
     if count > limits.retries.get(outcome, 0):
         return None
-    delay_s = min(limits.max_retry_delay_s, limits.retry_delay_s * 2.0 ** (count - 1))
+    delay_s = _doubled(limits.retry_delay_s, count - 1, limits.max_retry_delay_s)
     return delay_s * (0.5 + 0.5 * _spread(key, outcome, count))
 
 
@@ -91,6 +93,11 @@ def is_node_suspect(failed_runs: int) -> bool:
 def trimmed_starts(recent: list[tuple[Outcome, str]]) -> list[tuple[Outcome, str]]:
     """The starts that `hold_reason` looks at."""
     return recent[-_HOLD_STARTS:]
+
+
+def _doubled(first_s: float, times: int, most_s: float) -> float:
+    """A wait that has doubled so many times; of a thousand endings in a row the power is no float any more."""
+    return min(most_s, first_s * 2.0 ** min(times, _MOST_DOUBLINGS))
 
 
 def _spread(key: RunKey, outcome: str, count: int) -> float:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from orchestrator import clock
 from orchestrator.attempts.checkpoint_store import probe
@@ -12,7 +13,9 @@ from orchestrator.attempts.outbox import check_local
 from orchestrator.attempts.worker import ORPHAN_GRACE_S, AttemptReport, AttemptWorker, Terms
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import UNCOUNTED_BYTES, AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
+from orchestrator.host_gpus import VARIABLE, names_of, visible_gpus
 from sweeps.contracts import RunKey, RunSpec
+from sweeps.errors import ClusterError
 from sweeps.files import read_records
 from sweeps.layout import SweepRoot
 from sweeps.settings import StorageSettings
@@ -45,7 +48,7 @@ class ProcessCluster:
         self._refused: set[tuple[RunKey, int]] = set()
         self._terms = Terms(preemption_command=preemption_command)
         self._cpus = float(os.cpu_count() or 1) if cpus is None else cpus
-        self._gpus = 0.0 if gpus is None else gpus
+        self._gpus = float(len(visible_gpus(os.environ))) if gpus is None else gpus
         self._workers: dict[tuple[RunKey, int], AttemptWorker] = {}
         self._started: set[tuple[RunKey, int]] = set()
         self._begun: set[tuple[RunKey, int]] = set()
@@ -55,6 +58,7 @@ class ProcessCluster:
         self._is_announced = False
 
     def open(self, root: SweepRoot, sweep_id: str, specs: Mapping[RunKey, RunSpec]) -> None:
+        _check_gpus(self._gpus)
         self._root = root
         self._specs = specs
         check_storage(root, specs, self._storage)
@@ -80,7 +84,7 @@ class ProcessCluster:
                 spec,
                 self._root.run_dir(command.key),
                 command.attempt,
-                self._terms,
+                replace(self._terms, visible_gpus=names_of(command.gpus, os.environ)) if command.gpus else self._terms,
                 handover=handover,
                 fresh_from=command.fresh_from,
             )
@@ -111,7 +115,8 @@ class ProcessCluster:
         for key, attempt in [name for name in self._lost if self._is_gone(*name)]:
             self._lost.remove((key, attempt))
             cause = "the orchestrator that ran it is gone"
-            events.append(AttemptEnded(at=at, key=key, attempt=attempt, outcome="worker_lost", cause=cause))
+            lost = AttemptEnded(at=at, key=key, attempt=attempt, outcome="worker_lost", cause=cause)
+            events.append(replace(lost, ended_at=self._ended_at(key, attempt)))
         for name, worker in list(self._workers.items()):
             report = worker.report()
             if report.pid and name not in self._started:
@@ -134,6 +139,13 @@ class ProcessCluster:
         if self._dock is not None:
             return not self._dock.was_handed_over(key, attempt)
         return all(line.get("attempt") != attempt for line in read_records(run_dir.attempts))
+
+    def _ended_at(self, key: RunKey, attempt: int) -> float | None:
+        """When the guard of an attempt wrote down its end; None where it did not."""
+        try:
+            return self._root.run_dir(key).exit_status(attempt).stat().st_mtime
+        except OSError:
+            return None
 
     def _has_arrived(self, name: tuple[RunKey, int], worker: AttemptWorker, report: AttemptReport, dock: Dock) -> bool:
         """Take in what an attempt has to send, now and then; whether all of one that is over is in."""
@@ -193,7 +205,22 @@ def ended_event(key: RunKey, attempt: int, report: AttemptReport, at: float) -> 
         cause=report.verdict.cause,
         evidence=report.verdict.evidence,
         is_node_suspect=report.verdict.is_node_suspect,
+        ended_at=report.ended_at,
     )
+
+
+def _check_gpus(wanted: float) -> None:
+    """See that the GPUs which the sweep shall use are among those that this process may use.
+
+    Raises:
+        ClusterError: there are more of them.
+    """
+    if VARIABLE in os.environ and wanted > len(visible_gpus(os.environ)):
+        raise ClusterError(
+            f"cluster.gpus is {wanted:g}, but {VARIABLE}={os.environ[VARIABLE]!r} leaves "
+            f"{len(visible_gpus(os.environ))} of this machine's GPUs to dreamsweep. Name more there, or lower "
+            f"cluster.gpus."
+        )
 
 
 def _host() -> str:

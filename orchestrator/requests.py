@@ -18,13 +18,13 @@ from typing import Any, Literal, get_args
 
 from orchestrator import clock
 from orchestrator.events import Event, GroupReleased, RunCancelled, RunPaused, RunResumed, RunRetried
-from orchestrator.states import AT_REST, IN_FLIGHT, Run, SweepState
+from orchestrator.states import Run, SweepState
 from sweeps.files import write_atomically
 from sweeps.layout import SweepRoot
 
 log = logging.getLogger(__name__)
 
-Action = Literal["cancel", "pause", "resume", "retry", "release"]
+Action = Literal["cancel", "pause", "resume", "retry"]
 #: What a run can be selected by.
 SELECTORS = ("run", "suite", "task", "method", "label", "group")
 _EVENTS: Mapping[Action, type[RunCancelled | RunPaused | RunResumed]] = {
@@ -52,31 +52,24 @@ class Request:
         """Whether it means anything for a run as that stands."""
         match self.action:
             case "cancel":
-                return "cancelled" not in (run.state, run.after_stop) and run.state != "done"
+                return run.may_be_cancelled
             case "pause":
-                return "paused" not in (run.state, run.after_stop) and run.state not in AT_REST
+                return run.may_be_paused
             case "resume":
-                return "paused" in (run.state, run.after_stop)
+                return run.may_be_resumed
             case "retry":
-                is_again = run.state in ("failed", "cancelled", "backing_off")
-                is_fresh = self.fresh and run.state not in IN_FLIGHT and run.state != "done"
-                return is_again or is_fresh or self._releases(run, state)
-            case "release":
-                return self._releases(run, state)
-
-    def _releases(self, run: Run, state: SweepState) -> bool:
-        return run.state != "done" and state.groups[run.group].held is not None
+                is_released = run.state != "done" and state.groups[run.group].held is not None
+                return run.may_be_retried or (self.fresh and run.may_begin_afresh) or is_released
 
     def events(self, state: SweepState, at: float) -> list[Event]:
         """What it means for the runs that there are."""
         matching = [run for run in state.runs.values() if self.matches(run)]
         events: list[Event] = []
-        if self.action in ("release", "retry"):
+        if self.action == "retry":
             groups = dict.fromkeys(run.group for run in matching if state.groups[run.group].held)
             events += [GroupReleased(at=at, group=group) for group in groups]
-        if self.action == "retry":
             events += [RunRetried(at=at, key=run.key, fresh=self.fresh) for run in matching]
-        elif self.action != "release":
+        else:
             events += [_EVENTS[self.action](at=at, key=run.key) for run in matching]
         return events
 
@@ -108,7 +101,9 @@ def pending_requests(root: SweepRoot) -> Iterator[tuple[Path, Request]]:
     for path in sorted(root.requests.glob("*.json")):
         try:
             request = _request_of(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except FileNotFoundError:
+            continue  # somebody thought better of it
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             log.warning("%s is no request (%s); it is put aside.", path, error)
             path.rename(path.with_suffix(".unreadable"))
             continue

@@ -120,16 +120,29 @@ def planning_events(
             yield RunFoundDone(at=at, key=key)
 
 
-class KnownSpecs(dict[RunKey, RunSpec]):
-    """The specs of a launch; for runs of earlier launches that are still in flight, those on disk."""
+class KnownSpecs(Mapping[RunKey, RunSpec]):
+    """The specs of a launch; for runs of earlier launches, those on disk."""
 
     def __init__(self, root: SweepRoot, specs: Iterable[RunSpec]) -> None:
-        super().__init__((spec.key, spec) for spec in specs)
         self._root = root
+        self._specs = {spec.key: spec for spec in specs}
 
-    def __missing__(self, key: RunKey) -> RunSpec:
-        spec = read_spec(self._root.run_dir(key))
-        if spec is None:
-            raise KeyError(key)
-        self[key] = spec
-        return spec
+    def __getitem__(self, key: RunKey) -> RunSpec:
+        """The spec of a run.
+
+        Raises:
+            KeyError: this launch does not plan it, and its run.json is gone.
+            RootError: its run.json cannot be read.
+        """
+        if key not in self._specs:
+            spec = read_spec(self._root.run_dir(key))
+            if spec is None:
+                raise KeyError(key)
+            self._specs[key] = spec
+        return self._specs[key]
+
+    def __iter__(self) -> Iterator[RunKey]:
+        return iter(self._specs)
+
+    def __len__(self) -> int:
+        return len(self._specs)

@@ -92,6 +92,7 @@ def _room(state: SweepState, run: Run, shape: Shape) -> Room | None:
 
 
 def _launch(state: SweepState, run: Run, room: Room) -> LaunchAttempt:
+    room.held_from = state.used_until
     state.nodes[room.node].take(room)
     state.gpus_held += room.resources.gpus
     state.move(run, "launching")
@@ -99,7 +100,12 @@ def _launch(state: SweepState, run: Run, room: Room) -> LaunchAttempt:
     run.started_at = run.ended_at = None
     state.in_flight.add(run.key)
     return LaunchAttempt(
-        key=run.key, attempt=run.attempt, node=room.node, resources=run.resources, fresh_from=run.fresh_from
+        key=run.key,
+        attempt=run.attempt,
+        node=room.node,
+        resources=run.resources,
+        gpus=room.gpus,
+        fresh_from=run.fresh_from,
     )
 
 
@@ -128,11 +134,6 @@ def _best_to_reserve(state: SweepState, wanted: Resources) -> Node | None:
     fitting = [
         node
         for node in state.nodes.values()
-        if node.set_aside is None
-        and node.node not in state.reserved
-        and node.total.cpus >= wanted.cpus
-        and node.total.gpus >= wanted.gpus
-        and node.total.memory_bytes >= wanted.memory_bytes
-        and all(node.total.custom.get(name, 0.0) >= amount for name, amount in wanted.custom.items())
+        if node.set_aside is None and node.node not in state.reserved and node.could_hold(wanted)
     ]
     return max(fitting, key=lambda node: (sum(node.gpus), node.cpus), default=None)

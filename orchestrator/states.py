@@ -40,6 +40,8 @@ class Room:
     resources: Resources
     #: Which of the node's GPUs, by position; one entry for a fraction.
     gpus: tuple[int, ...]
+    #: Seconds since 1970.
+    held_from: float = 0.0
 
 
 @dataclass(slots=True)
@@ -72,6 +74,28 @@ class Run:
     host: str = ""
     started_at: float | None = None
     ended_at: float | None = None
+
+    # What somebody may ask for as the run stands; the machine and whoever tells what a request will do go by these.
+
+    @property
+    def may_be_cancelled(self) -> bool:
+        return self.state not in ("done", "cancelled") and self.after_stop != "cancelled"
+
+    @property
+    def may_be_paused(self) -> bool:
+        return self.state not in (*AT_REST, "paused") and self.after_stop not in ("paused", "cancelled")
+
+    @property
+    def may_be_resumed(self) -> bool:
+        return "paused" in (self.state, self.after_stop)
+
+    @property
+    def may_be_retried(self) -> bool:
+        return self.state in ("failed", "cancelled", "backing_off") or self.after_stop == "cancelled"
+
+    @property
+    def may_begin_afresh(self) -> bool:
+        return (self.state not in IN_FLIGHT and self.state != "done") or self.after_stop == "cancelled"
 
 
 @dataclass(slots=True)
@@ -122,6 +146,15 @@ class Node:
         ):
             return None
         return Room(self.node, wanted, gpus)
+
+    def could_hold(self, wanted: Resources) -> bool:
+        """Whether `wanted` would fit if nothing else were on the node."""
+        return (
+            self.total.cpus >= wanted.cpus
+            and self.total.gpus >= wanted.gpus
+            and self.total.memory_bytes >= wanted.memory_bytes
+            and all(self.total.custom.get(name, 0.0) >= amount for name, amount in wanted.custom.items())
+        )
 
     def take(self, room: Room, sign: int = 1) -> None:
         """Occupy a room, or with `sign=-1` give it back."""

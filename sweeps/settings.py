@@ -282,7 +282,7 @@ class SweepSettings(Settings):
     #: Whether one run of each method × suite must get as far as training before the others start.
     canary: bool = True
     #: Failures of one cause within ten starts that hold back their method × suite; null for no such rule.
-    hold_after: PositiveInt | None = 5
+    hold_after: Annotated[int, Field(ge=1, le=10)] | None = 5
     retry: RetrySettings = Field(default_factory=RetrySettings)
     #: Seconds between two collections while the sweep runs; 0 for one at the end only.
     collect_every_s: NonNegativeFloat = 60.0

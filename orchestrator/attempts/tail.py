@@ -15,11 +15,16 @@ class LogTail:
     def __init__(self, path: Path, offset: int = 0) -> None:
         self._path = path
         self._offset = offset
+        self._size = offset
+        #: Whether the last look found another size than the one before: a sign of life, whole lines or not.
+        self.has_grown = False
 
     def read(self) -> str:
         """The whole lines that are new; of a very large gain only the end. A file that shrank is read anew."""
+        self.has_grown = False
         try:
             size = self._path.stat().st_size
+            self.has_grown, self._size = size != self._size, size
             if size < self._offset:
                 self._offset = 0
             if size == self._offset:

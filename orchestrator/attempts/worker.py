@@ -80,6 +80,8 @@ class Terms:
     leased_until: float | None = None
     #: A program that ends with 0 when this machine is about to be taken away.
     preemption_command: str | None = None
+    #: The GPUs of an attempt that holds some, as in `CUDA_VISIBLE_DEVICES`; None where Ray has set that for the worker.
+    visible_gpus: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +290,7 @@ class AttemptWorker:
             return Verdict("worker_lost", "its lease ran out before its trainer could be started"), None
         process = GuardedProcess(
             launch.argv,
-            environ=trainer_environ(os.environ, launch.environ, self._spec),
+            environ=trainer_environ(os.environ, launch.environ, self._spec, self._terms.visible_gpus),
             cwd=launch.cwd,
             output=self._dir.stdout,
             header=_header(self._attempt, started_at, launch.argv, repairs),
@@ -419,7 +421,8 @@ class _Watch:
         """Read what is new in all the logs, and tell how far the run is."""
         moment = clock.monotonic()
         scores, metrics, output = self._scores.read(), self._metrics.read(), self._output.read()
-        if scores or metrics or output:
+        # A progress bar never ends its line.
+        if self._scores.has_grown or self._metrics.has_grown or self._output.has_grown:
             self._longest_silence_s = max(self._longest_silence_s, moment - self._alive_at)
             self._alive_at = moment
         self._has_logged = self._has_logged or bool(scores or metrics)
@@ -493,10 +496,18 @@ class PreemptionNotice:
             return False  # a program that does not answer gives no notice
 
 
-def trainer_environ(own: Mapping[str, str], wanted: Mapping[str, str], spec: RunSpec) -> dict[str, str]:
+def trainer_environ(
+    own: Mapping[str, str], wanted: Mapping[str, str], spec: RunSpec, visible_gpus: str | None = None
+) -> dict[str, str]:
     """The environment of a trainer: the worker's, without what Ray put there for itself.
 
     A run without GPUs must see none: Ray leaves every GPU of the node visible to it.
+
+    Args:
+        own: the worker's.
+        wanted: what the trainer asks for.
+        spec: the run.
+        visible_gpus: those that a run with GPUs may use; None for those that the worker may.
     """
     environ = {
         name: value for name, value in own.items() if name not in _SCRUBBED and not name.startswith(_SCRUBBED_PREFIXES)
@@ -504,7 +515,9 @@ def trainer_environ(own: Mapping[str, str], wanted: Mapping[str, str], spec: Run
     environ["OMP_NUM_THREADS"] = str(max(1, int(spec.resources.cpus)))
     if spec.resources.gpus == 0:
         environ["CUDA_VISIBLE_DEVICES"] = ""
-    elif spec.resources.gpus < 1:
+    elif visible_gpus is not None:
+        environ["CUDA_VISIBLE_DEVICES"] = visible_gpus
+    if 0 < spec.resources.gpus < 1:
         # Several trainers share the device; each leaves a tenth of its share for what JAX allocates beside its pool.
         environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * spec.resources.gpus:.3f}"
     return {**environ, **wanted}
@@ -513,7 +526,7 @@ def trainer_environ(own: Mapping[str, str], wanted: Mapping[str, str], spec: Run
 def _verdict_of(error: OSError) -> Verdict:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Verdict("disk_full", "no space is left where the run is written; free some, then run again")
-    return Verdict("crashed", f"the run directory cannot be used: {error.strerror} ({error.filename})")
+    return Verdict("crashed", f"the attempt cannot go on: {error.strerror or error} ({error.filename})")
 
 
 def _header(attempt: int, started_at: float, argv: tuple[str, ...], repairs: tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from orchestrator.host_gpus import visible_gpus
 from sweeps.capacity import Capacity
 from sweeps.settings import SweepSettings
 
@@ -24,7 +25,7 @@ def capacity_of(settings: SweepSettings) -> Capacity:
             gpu_memory_bytes=told,
             gpu_compute_capability=cluster.gpu_compute_capability,
         )
-    gpus = _gpus() if cluster.gpus is None else cluster.gpus
+    gpus = float(len(visible_gpus(os.environ))) if cluster.gpus is None else cluster.gpus
     return Capacity(
         cpus=cluster.cpus or float(os.cpu_count() or 1),
         gpus=gpus,
@@ -33,11 +34,6 @@ def capacity_of(settings: SweepSettings) -> Capacity:
         gpu_memory_bytes=told or (_gpu_memory_bytes() if gpus else None),
         gpu_compute_capability=cluster.gpu_compute_capability or (_least("compute_cap") if gpus else None),
     )
-
-
-def _gpus() -> float:
-    """The GPUs of this host, as its driver shows them."""
-    return float(len(list(Path("/dev").glob("nvidia[0-9]*"))))
 
 
 def _gpu_memory_bytes() -> int | None:

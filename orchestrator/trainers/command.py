@@ -15,7 +15,19 @@ from sweeps.errors import ConfigError, UnknownNameError
 from sweeps.layout import RunDir
 from sweeps.settings import SweepSettings, checked
 
-_FIELDS = ("task", "seed", "train_ratio", "steps", "frames", "run_dir", "method", "label", "suite", "flags")
+#: What can be filled in, each with a value of its kind.
+_FIELDS: Mapping[str, str | int] = {
+    "task": "walker",
+    "seed": 0,
+    "train_ratio": "32",
+    "steps": 1,
+    "frames": 1,
+    "run_dir": "/run",
+    "method": "mine",
+    "label": "mine",
+    "suite": "mine",
+    "flags": "",
+}
 
 
 class _Settings(TrainerSettings):
@@ -147,4 +159,11 @@ def _words(template: str | None) -> list[str]:
                 raise UnknownNameError("field", name, _FIELDS, where="trainer.command")
             if name == "flags" and word != "{flags}":
                 raise ConfigError("{flags} in trainer.command must stand as a word of its own.")
+        try:
+            word.format(**_FIELDS)
+        except (ValueError, LookupError, TypeError) as error:
+            raise ConfigError(
+                f"trainer.command has the word {word!r}, which cannot be filled in: {error}. seed, steps and frames "
+                f"are whole numbers, the other fields are text; write each as it is, such as {{train_ratio}}."
+            ) from None
     return words

@@ -371,6 +371,7 @@ PERMANENT = frozenset(
     }
 )
 
+_SIGNALS = frozenset(signals.Signals)
 _TRACEBACK = "Traceback (most recent call last):"
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _NAMED_ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception): ")
@@ -393,8 +394,8 @@ def classify(
         started_training: whether it announced its training loop.
         nan_seen: whether its losses were NaN; the trainer itself may end well with them.
     """
-    if signal is None and exit_code is not None and exit_code > 128:
-        signal = exit_code - 128  # what a shell makes of a signal
+    if signal is None and exit_code is not None and exit_code - 128 in _SIGNALS:
+        signal = exit_code - 128  # what a shell makes of a signal; sys.exit(-1) is none
     if signal is None and exit_code is not None and exit_code < 0:
         signal = -exit_code  # what Python's subprocess makes of one
     if signal is None and exit_code == 0:

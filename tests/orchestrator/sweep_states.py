@@ -22,9 +22,12 @@ def key(seed: int = 0, *, task: str = "gym_CartPole-v1", label: str = "dreamerv3
     return RunKey(suite="gym", task=task, label=label, seed=seed)
 
 
-def launch(seed: int, *, attempt: int = 1, node: str = "a", **resources: float) -> LaunchAttempt:
-    """The command that launches the run of a seed."""
-    return LaunchAttempt(key=key(seed), attempt=attempt, node=node, resources=Resources(**resources))  # type: ignore[arg-type]
+def launch(
+    seed: int, *, attempt: int = 1, node: str = "a", on: tuple[int, ...] = (), **resources: float
+) -> LaunchAttempt:
+    """The command that launches the run of a seed, on the node's GPUs `on`."""
+    wanted = Resources(**resources)  # type: ignore[arg-type]
+    return LaunchAttempt(key=key(seed), attempt=attempt, node=node, resources=wanted, gpus=on)
 
 
 def check_nobody_waits_beside_room(state: SweepState) -> None:

@@ -197,6 +197,12 @@ REFUSED = [
     (["trainer.command=null"], r"trainer\.command is not set"),
     (["trainer.command='python x {tusk}'"], r"Unknown field 'tusk' in trainer\.command\. Did you mean 'task'\?"),
     (["trainer.command='\"'"], r"cannot be split into words"),
+    (
+        ["trainer.command='x {train_ratio:.1f}'"],
+        r"word '\{train_ratio:\.1f\}', which cannot be filled in: Unknown format",
+    ),
+    (["trainer.command='x {seed:{task}}'"], r"which cannot be filled in"),
+    (["hold_after=11"], r"hold_after is 11\. .*less than or equal to 10"),
     (["train_ratio=1e300"], r"train_ratio 1e\+300 is no ratio; .* up to 1e\+12"),
     (["train_ratio=x1e400"], r"train_ratio 'x1e400' is no ratio"),
     (["resources.memory_gb=inf"], r"resources\.memory_gb is inf\. .*finite"),

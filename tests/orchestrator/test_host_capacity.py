@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.command_line.host_capacity import capacity_of
+from orchestrator.events import NodeJoined
+from orchestrator.process_cluster import ProcessCluster
+from sweeps.layout import SweepRoot
 from sweeps.settings import ClusterSettings, Method, Suite, SweepSettings
 
 
@@ -53,3 +56,18 @@ def test_gpu_memory_is_asked_of_the_driver(
 
     assert capacity_of(settings(tmp_path, gpus=2)).gpu_memory_bytes == bytes_
     assert capacity_of(settings(tmp_path, gpus=2, gpu_memory_gb=8)).gpu_memory_bytes == 8 * 2**30
+
+
+def test_the_gpus_of_this_host_are_counted_alike_for_the_plan_and_for_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cluster.gpus=null` is all that this process may use."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    cluster = ProcessCluster(cpus=1.0)
+    cluster.open(SweepRoot(tmp_path), "s", {})
+
+    (joined,) = cluster.poll(1.0)
+    cluster.close()
+
+    assert isinstance(joined, NodeJoined)
+    assert joined.gpus == capacity_of(settings(tmp_path)).gpus == 2.0

@@ -9,6 +9,8 @@ from fakes.fake_cluster import FakeCluster
 from fakes.fake_runs import fake_run
 from rich.console import Console
 
+from orchestrator.events import NodeJoined, RunPlanned, SweepOpened
+from orchestrator.journal import Journal
 from orchestrator.launch import Launch, LaunchResult
 from orchestrator.policy import Limits
 from sweeps.contracts import RunSpec
@@ -53,3 +55,26 @@ def test_a_sweep_whose_nodes_are_away_waits_for_them(tmp_path: Path) -> None:
         launched(tmp_path, failing, WatchedCluster(cpus=0.5), said)
 
     assert "No node can hold a run that asks for 1 CPUs, 0 GPUs now: such runs wait." in said.getvalue()
+
+
+def test_a_run_in_flight_that_nothing_describes_any_more_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its orchestrator died before it wrote run.json, or somebody removed the folder, and the next launch has others.
+
+    It is as if it had never been planned, and a launch that plans it begins it.
+    """
+    first, second, said = fake_run(seed=0), fake_run(seed=1), io.StringIO()
+    with Journal(SweepRoot(tmp_path).journal) as journal:
+        journal.append(
+            [
+                SweepOpened(at=1.0, sweep_id="s", host="head", pid=1),
+                RunPlanned(at=1.0, key=first.key, group="fake × gym", resources=first.resources),
+                NodeJoined(at=1.0, node="fake", cpus=4.0, memory_bytes=2**40),
+            ]
+        )
+
+    assert launched(tmp_path, second, FakeCluster(), said).done == 1
+    assert f"{first.key} is not part of this launch, and its run.json is gone" in caplog.text
+    assert launched(tmp_path, second, FakeCluster(), said).done == 1
+    assert launched(tmp_path, first, FakeCluster(), said).done == 1

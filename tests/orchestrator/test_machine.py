@@ -19,6 +19,7 @@ from orchestrator.events import (
     RunPlanned,
     RunResumed,
     RunRetried,
+    SpecLost,
     StopRequested,
     TrainingBegan,
     Woken,
@@ -124,7 +125,7 @@ def test_fractions_that_cannot_share_take_a_gpu_each(sweep: SweepUnderTest) -> N
     """Two times 0.6 is more than one GPU, although 1.2 of 2 GPUs would be free."""
     sweep.planned(0, 1, 2, gpus=0.6)
 
-    assert sweep.joined(cpus=8, gpus=2) == [launch(0, gpus=0.6), launch(1, gpus=0.6)]
+    assert sweep.joined(cpus=8, gpus=2) == [launch(0, gpus=0.6, on=(0,)), launch(1, gpus=0.6, on=(1,))]
 
 
 def test_a_whole_gpu_needs_one_that_nobody_shares(sweep: SweepUnderTest) -> None:
@@ -134,7 +135,7 @@ def test_a_whole_gpu_needs_one_that_nobody_shares(sweep: SweepUnderTest) -> None
     sweep.joined(cpus=8, gpus=2)
 
     assert sweep.states() == {0: "launching", 1: "launching", 2: "waiting"}
-    assert sweep.ended(0) == [launch(2, gpus=1)]
+    assert sweep.ended(0) == [launch(2, gpus=1, on=(0,))]
     assert sweep.state.runs[key(2)].room.gpus == (0,)  # type: ignore[union-attr]
 
 
@@ -144,7 +145,7 @@ def test_several_gpus_come_from_one_node(sweep: SweepUnderTest) -> None:
 
     assert sweep.joined("a", cpus=4, gpus=1) == []
     assert sweep.joined("b", cpus=4, gpus=1) == []
-    assert sweep.joined("c", cpus=4, gpus=2) == [launch(0, node="c", gpus=2)]
+    assert sweep.joined("c", cpus=4, gpus=2) == [launch(0, node="c", gpus=2, on=(0, 1))]
 
 
 def test_fractions_of_cpus_do_not_add_up_to_more_than_there_is(sweep: SweepUnderTest) -> None:
@@ -239,7 +240,7 @@ def test_a_node_that_shrinks_keeps_what_it_holds() -> None:
 
     commands = [apply(sweep.state, event) for event in events]
 
-    assert commands == [[], [], [launch(1, attempt=2, gpus=1)]]
+    assert commands == [[], [], [launch(1, attempt=2, gpus=1, on=(0,))]]
     check_invariants(sweep.state)
 
 
@@ -612,6 +613,18 @@ def test_a_cancelled_run_is_stopped_and_given_up(sweep: SweepUnderTest) -> None:
     assert sweep.feed(RunRetried(at=sweep.now(), key=key(0))) == [launch(0, attempt=2)]
 
 
+def test_what_is_asked_while_a_run_stops_counts_as_if_it_had_stopped(sweep: SweepUnderTest) -> None:
+    """A cancelled run is not paused by a later request; a retry brings it back, from nothing where that was asked."""
+    sweep.planned(0)
+    sweep.joined()
+    sweep.feed(RunCancelled(at=sweep.now(), key=key(0)))
+
+    assert sweep.feed(RunPaused(at=sweep.now(), key=key(0))) == []
+    assert sweep.state.runs[key(0)].after_stop == "cancelled"
+    assert sweep.feed(RunRetried(at=sweep.now(), key=key(0), fresh=True)) == []
+    assert sweep.ended(0, "cancelled") == [replace(launch(0, attempt=2), fresh_from=2)]
+
+
 def test_a_paused_run_waits_until_it_is_resumed(sweep: SweepUnderTest) -> None:
     """Its room goes to others meanwhile, and the sweep does not end without it."""
     sweep.planned(0)
@@ -660,6 +673,73 @@ def test_gpu_hours_run_out(sweep: SweepUnderTest) -> None:
     assert sweep.ended(0) == []
     assert sweep.state.halted == "max_gpu_hours=2 are used up"
     assert sweep.states() == {0: "done", 1: "launching", 2: "waiting"}
+
+
+@pytest.mark.parametrize("ended_after_s", [60.0, None])
+def test_time_without_an_orchestrator_costs_no_gpu_hours_of_what_had_ended(
+    sweep: SweepUnderTest, ended_after_s: float | None
+) -> None:
+    """Killed a minute after a launch and back after three days: all of it counts only where nobody knows the end."""
+    sweep.opened(max_gpu_hours=10.0)
+    sweep.planned(0, 1, gpus=1)
+    sweep.joined(cpus=4, gpus=1)
+    launched_at = sweep.at
+    sweep.at += 3 * 24 * 3600.0
+    sweep.opened(max_gpu_hours=10.0)
+    sweep.planned(0, 1, gpus=1)
+    sweep.joined(cpus=4, gpus=1)
+    end = None if ended_after_s is None else launched_at + ended_after_s
+    sweep.feed(AttemptEnded(at=sweep.now(), key=key(0), attempt=1, outcome="worker_lost", ended_at=end))
+
+    if ended_after_s is None:
+        assert sweep.state.halted == "max_gpu_hours=10 are used up"
+    else:
+        assert (sweep.state.halted, sweep.state.gpu_seconds) == (None, ended_after_s)
+        assert sweep.states() == {0: "launching", 1: "waiting"}
+
+
+def test_a_run_whose_spec_is_gone_is_left_to_a_launch_that_plans_it(sweep: SweepUnderTest) -> None:
+    """Its room is free again, and it is as if this launch had never known it."""
+    sweep.planned(0, 1)
+    sweep.joined()
+
+    assert sweep.feed(SpecLost(at=sweep.now(), key=key(0), attempt=1)) == [launch(1)]
+    assert sweep.states() == {0: "idle", 1: "launching"}
+    assert sweep.feed(SpecLost(at=sweep.now(), key=key(0), attempt=1)) == []  # an echo
+    sweep.ended(1)
+    assert sweep.planned(0) == [launch(0, attempt=2)]
+
+
+def test_a_relaunch_goes_by_its_own_priorities(sweep: SweepUnderTest) -> None:
+    """What waited with another rank is queued anew."""
+    sweep.planned(0, 1)
+    sweep.opened(max_concurrent=1)
+    sweep.planned(0, priority=5)
+    sweep.planned(1, priority=1)
+
+    assert sweep.joined(cpus=2) == [launch(1)]
+
+
+def test_runs_that_fit_only_on_nodes_set_aside_halt_the_sweep(sweep: SweepUnderTest) -> None:
+    """A healthy node without a GPU is no help to them; what it can hold ends first."""
+    sweep.planned(0, 1, 2, 3, gpus=1)
+    sweep.planned(4)
+    sweep.joined("bad", cpus=1, gpus=1)
+    sweep.joined("plain", cpus=1)
+    for seed in (0, 1, 2):
+        sweep.feed(
+            AttemptEnded(
+                at=sweep.now(), key=key(seed), attempt=1, outcome="crashed", cause="Xid 79", is_node_suspect=True
+            )
+        )
+    assert sweep.states()[4] == "launching"
+    assert (sweep.state.halted, sweep.state.is_finished()) == (None, False)
+    sweep.ended(4)
+
+    assert sweep.state.halted == (
+        "every node that can hold what is left is set aside: 3 runs in a row failed on bad: Xid 79"
+    )
+    assert sweep.state.is_finished()
 
 
 def test_a_node_that_fails_run_after_run_is_set_aside(sweep: SweepUnderTest) -> None:

@@ -1,7 +1,7 @@
 """What holds of the machine whatever happens, in whatever order."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -20,6 +20,7 @@ from orchestrator.events import (
     RunPaused,
     RunResumed,
     RunRetried,
+    SpecLost,
     StopRequested,
     TrainingBegan,
     Woken,
@@ -29,11 +30,18 @@ from orchestrator.events import (
 from orchestrator.machine import apply
 from orchestrator.outcomes import OUTCOMES, Outcome
 from orchestrator.policy import Limits
-from orchestrator.states import SweepState
+from orchestrator.states import Run, SweepState
 
 LIMITS = Limits(retries={"crashed": 2, "stalled": 1}, retry_delay_s=4.0, hold_after=3)
 SEEDS = st.integers(0, 7)
 TOLD = (RunFoundDone, RunFoundUndone, RunRetried, RunCancelled, RunPaused, RunResumed)
+#: What whoever asks for it is told that it will do.
+ASKED: Mapping[type[Event], Callable[[Run], bool]] = {
+    RunRetried: lambda run: run.may_be_retried,
+    RunCancelled: lambda run: run.may_be_cancelled,
+    RunPaused: lambda run: run.may_be_paused,
+    RunResumed: lambda run: run.may_be_resumed,
+}
 SHAPES = st.sampled_from(
     [{"cpus": 1.0}, {"cpus": 2.0}, {"cpus": 0.3}, {"gpus": 1.0}, {"gpus": 0.4}, {"gpus": 2.0, "cpus": 1.0}]
 )
@@ -115,6 +123,13 @@ class AnyOrder(RuleBasedStateMachine):
             )
             self.obey(self.sweep.feed(end))
 
+    @rule(data=st.data())
+    def lose_the_spec(self, data: st.DataObject) -> None:
+        if self.alive:
+            seed, attempt = data.draw(st.sampled_from(sorted(self.alive)))
+            self.alive.remove((seed, attempt))
+            self.obey(self.sweep.feed(SpecLost(at=self.sweep.now(), key=key(seed), attempt=attempt)))
+
     @rule(seed=SEEDS, attempt=st.integers(0, 4), outcome=st.sampled_from(OUTCOMES))
     def echo(self, seed: int, attempt: int, outcome: str) -> None:
         """Ends and starts of attempts that are over, or never were."""
@@ -129,7 +144,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(seed=seeds, kind=st.sampled_from(TOLD))
     def told(self, seed: int, kind: Callable[..., Event]) -> None:
+        run = self.sweep.state.runs[key(seed)]
+        before = (run.state, run.after_stop)
+        is_change = kind in ASKED and ASKED[kind](run)
         self.obey(self.sweep.feed(kind(at=self.sweep.now(), key=key(seed))))
+        # Time alone may have changed a run that waited for something.
+        if kind in ASKED and (is_change or before[0] not in ("waiting", "backing_off")):
+            assert ((run.state, run.after_stop) != before) == is_change, (kind, before, run)
 
     @rule()
     def release(self) -> None:

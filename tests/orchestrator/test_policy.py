@@ -48,6 +48,16 @@ def test_losses_never_run_out_of_retries() -> None:
     assert 5.0 <= first < 10.0
 
 
+@pytest.mark.parametrize("outcome", ["preempted", "crashed"])
+def test_thousands_of_endings_in_a_row_wait_no_longer_than_the_limit(outcome: Outcome) -> None:
+    """A doubled wait would soon be no number any more."""
+    limits = Limits(retries={"crashed": 10_000}, max_retry_delay_s=600.0)
+    delay_s = retry_delay_s(limits, key(), outcome, [outcome] * 5_000)
+
+    assert delay_s is not None
+    assert 300.0 <= delay_s <= 600.0
+
+
 def test_each_outcome_has_retries_of_its_own() -> None:
     """One that is not listed gets none."""
     assert delay_s("crashed", "crashed") is not None

@@ -83,14 +83,6 @@ def test_an_action_is_an_event_for_every_run_that_matches(
     assert Request(action, select).events(state, AT) == [kind(at=AT, key=key) for key in keys]
 
 
-def test_a_release_is_for_groups_that_are_held_back(state: SweepState) -> None:
-    """One event for each, however many of its runs match; nothing for the others, and nothing for runs."""
-    state.groups["dreamerv3 × gym"].held = "it broke"
-
-    assert Request("release").events(state, AT) == [GroupReleased(at=AT, group="dreamerv3 × gym")]
-    assert Request("release", {"method": "size1m"}).events(state, AT) == []
-
-
 def test_a_retry_releases_the_groups_of_its_runs_first(state: SweepState) -> None:
     """A run that is tried again in a group that stays held back would wait for ever."""
     state.groups["dreamerv3 × gym"].held = state.groups["size1m × gym"].held = "it broke"
@@ -195,6 +187,18 @@ def test_a_file_that_is_no_request_is_put_aside(
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith(f"{path} is no request (")
     assert [request for _, request in pending_requests(root)] == [Request("pause")]
+    assert len(caplog.records) == 1
+
+
+def test_what_cannot_be_read_is_put_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as somebody else's file that nobody else may read; here a folder, since root may read everything."""
+    root = SweepRoot(tmp_path)
+    (root.requests / "0.json").mkdir(parents=True)
+    (root.requests / "1.json").symlink_to("gone")
+    write_request(root, Request("pause"))
+
+    assert [request for _, request in pending_requests(root)] == [Request("pause")]
+    assert (root.requests / "0.unreadable").is_dir()
     assert len(caplog.records) == 1
 
 

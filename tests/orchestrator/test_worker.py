@@ -237,6 +237,14 @@ def test_a_trainer_that_logs_is_not_stalled(start: Start) -> None:
     assert report.verdict == Verdict("succeeded")
 
 
+def test_a_trainer_that_draws_a_progress_bar_is_not_stalled(start: Start) -> None:
+    """It gives signs of life for hours without ever ending its line."""
+    command = r"sh -c 'for part in 1 2 3 4 5 6 7 8; do printf \"$part of 8\\r\"; sleep 0.3; done'"
+    report = ended(start(fake_run(command=command, heartbeat_s=1.5)))
+
+    assert report.verdict == Verdict("succeeded")
+
+
 def test_a_clock_that_is_set_stalls_nobody(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is when a machine wakes up: the trainer slept as well."""
     now = clock.now()
@@ -430,6 +438,8 @@ def test_a_trainer_sees_its_share_of_the_gpus(gpus: float, expected: dict[str, s
     spec = fake_run(resources=Resources(cpus=0.5, gpus=gpus))
 
     assert trainer_environ({"CUDA_VISIBLE_DEVICES": "3"}, {}, spec) == {"OMP_NUM_THREADS": "1", **expected}
+    told = trainer_environ({"CUDA_VISIBLE_DEVICES": "3,4,5"}, {}, spec, "4")
+    assert told["CUDA_VISIBLE_DEVICES"] == ("4" if gpus else "")
 
 
 def test_what_the_run_asks_for_wins() -> None:
