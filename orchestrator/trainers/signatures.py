@@ -205,12 +205,14 @@ RULES: tuple[Rule, ...] = (
         is_node_suspect=True,
     ),
     rule(
-        r"(?P<code>CUDA_ERROR_[A-Z_]+)",
+        r"(?P<code>CUDA_ERROR_(?!NO_DEVICE)[A-Z_]+)",
         "crashed",
         "The GPU's driver reported {code}.",
         is_node_suspect=True,
     ),
-    rule(r"\bNCCL\b", "crashed", "The GPUs lost contact with each other (NCCL).", is_node_suspect=True),
+    rule(
+        r"\bNCCL\b(?! INFO| version)", "crashed", "The GPUs lost contact with each other (NCCL).", is_node_suspect=True
+    ),
     # --- the checkpoint
     rule(
         r"^RuntimeError: No profile started",
@@ -430,8 +432,14 @@ def normalise(text: str) -> str:
 def _match(text: str) -> Verdict | None:
     # Libraries warn about what they then survive; the last traceback is what ended the process.
     start = text.rfind(_TRACEBACK)
-    for region in (text[start:], text) if start > 0 else (text,):
-        for known in RULES:
+    regions = [(text, RULES)]
+    if start > 0:
+        # Above it, the machine may say what the traceback does not. What the trainer was told to do wrong is in it.
+        is_named = bool(_last_error(text))
+        above = tuple(known for known in RULES if known.outcome != "misconfigured") if is_named else RULES
+        regions = [(text[start:], RULES), (text, above)]
+    for region, rules in regions:
+        for known in rules:
             matches = list(known.pattern.finditer(region))
             if matches:
                 groups = {name: normalise(value or "") for name, value in matches[-1].groupdict().items()}

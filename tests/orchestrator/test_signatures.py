@@ -515,6 +515,45 @@ def test_last_traceback_beats_earlier_warnings() -> None:
     assert failed(text, started=True).outcome == "disk_full"
 
 
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "matplotlib: mkdir -p failed for path /root/.config: [Errno 13] Permission denied",
+        "W cuda_diagnostics.cc: failed call to cuInit: CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected",
+        "INFO: Unable to initialize backend 'tpu': UNIMPLEMENTED",
+        "gpu7:4012 [0] NCCL INFO Bootstrap : Using eth0",
+    ],
+)
+@pytest.mark.parametrize("started", [False, True])
+def test_a_warning_that_was_survived_is_no_reason(warning: str, started: bool) -> None:
+    """Such a run is worth a retry, and neither its group nor its node is held back for it."""
+    text = f"{warning}\n" + in_function("step", "RuntimeError: solver lost its state")
+
+    verdict = failed(text, started=started)
+
+    assert verdict.outcome == "crashed"
+    assert verdict.cause == "The trainer failed: RuntimeError: solver lost its state"
+    assert not verdict.is_node_suspect
+
+
+def test_what_the_machine_said_before_the_traceback_counts() -> None:
+    """The main thread often raises something else than the thread that met the full disk."""
+    text = in_function("_write", "OSError: [Errno 28] No space left on device") + in_function(
+        "run", "RuntimeError: a worker died"
+    )
+
+    assert failed(text, started=True).outcome == "disk_full"
+
+
+@pytest.mark.parametrize(("exit_code", "outcome"), [(137, "out_of_memory"), (255, "crashed"), (193, "crashed")])
+def test_only_the_numbers_of_signals_are_signals(exit_code: int, outcome: Outcome) -> None:
+    """255 is what `sys.exit(-1)` makes; its message is the cause."""
+    verdict = failed(in_function("step", "RuntimeError: boom"), exit_code=exit_code, started=True)
+
+    assert verdict.outcome == outcome
+    assert ("RuntimeError: boom" in verdict.cause) == (outcome == "crashed")
+
+
 def test_equal_failures_have_equal_causes() -> None:
     """What differs between two runs (paths, addresses, sizes) is not part of the cause."""
     texts = [
