@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.attempts.dock import check_store
@@ -64,8 +65,14 @@ def cluster_of(settings: ClusterSettings, storage: StorageSettings) -> Cluster:
     )
 
 
-def host_detached(settings: ClusterSettings, words: Sequence[str], root: SweepRoot) -> None:
+def host_detached(settings: ClusterSettings, words: Sequence[str], root: SweepRoot, folder: Path) -> None:
     """Run the command line `words` on the head of a cluster, in an actor that outlives this process.
+
+    Args:
+        settings: which cluster, and how it is joined.
+        words: of the command.
+        root: where its log goes.
+        folder: where it works, as far as the head has that; relative paths among the words begin there.
 
     Raises:
         ClusterError: the cluster cannot be joined.
@@ -75,7 +82,7 @@ def host_detached(settings: ClusterSettings, words: Sequence[str], root: SweepRo
     from orchestrator.on_ray.orchestrator_actor import host_orchestrator
 
     connection.join(settings.address)
-    host_orchestrator(words, root, namespace=settings.namespace)
+    host_orchestrator(words, root, folder, namespace=settings.namespace)
 
 
 def reading_spread(address: str) -> "Spread":

@@ -1,8 +1,12 @@
 """Makes the packages of this checkout importable in every process, and sets what Ray reads when it is imported."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 _CHECKOUT = Path(__file__).parent.parent
 
@@ -13,3 +17,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_CHECKOUT), os.envi
 from orchestrator.local_head import prepare_environ  # noqa: E402 - only importable from here on
 
 prepare_environ()
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected() -> Iterator[None]:
+    """`plan` turns the collector off, since its process ends with it; here other tests follow."""
+    yield
+    gc.enable()

@@ -58,6 +58,10 @@ class GuardedProcess:
                 pass_fds=[status],
             )
             starter.wait()
+        except OSError:
+            os.close(self._control)
+            os.close(self._status)
+            raise
         finally:
             os.close(control)
             os.close(status)

@@ -168,7 +168,7 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
     size = root.orchestrator_log.stat().st_size if root.orchestrator_log.exists() else 0
     process: subprocess.Popen[bytes] | None = None
     if sweep.config.first.cluster.backend == "ray":
-        host_detached(sweep.config.first.cluster, words, root)
+        host_detached(sweep.config.first.cluster, words, root, Path.cwd())
     else:
         with root.orchestrator_log.open("ab") as log:
             process = subprocess.Popen(
@@ -187,21 +187,35 @@ def _detach(arguments: argparse.Namespace, sweep: Sweep, root: SweepRoot, consol
         if holder is not None and (is_driven or is_late):
             console.print(f"{holder} drives it. `dreamsweep attach {root.path}` shows it.", soft_wrap=True)
             if arguments.json:
-                json.dump({"root": str(root.path), "orchestrator": str(holder)}, sys.stdout)
-                print()
+                _print_detached(root, str(holder), None)
             if process is not None:
                 process.returncode = 0  # it goes on without us; Popen shall not complain
             return 0
-        code = process.poll() if process else next(iter(read_records(exit_status)), {}).get("exit_code")
+        code = process.poll() if process else _exit_code(exit_status)
         if code is not None:
             said = root.orchestrator_log.read_bytes()[size:].decode("utf-8", "replace").strip()
             console.print(said, markup=False, soft_wrap=True)
-            return int(code)
+            if arguments.json:
+                _print_detached(root, None, code)
+            return code
         if is_late:
             raise ClusterError(
                 f"The orchestrator did not take the root within {_DETACH_LIMIT_S:g} s; see {root.orchestrator_log}."
             )
         clock.sleep(0.1)
+
+
+def _exit_code(exit_status: Path) -> int | None:
+    """How an orchestrator ended, as its guard wrote it down: as a shell says it. None where it goes on."""
+    for record in read_records(exit_status):
+        return int(record["exit_code"]) if record["exit_code"] is not None else 128 + int(record["signal"])
+    return None
+
+
+def _print_detached(root: SweepRoot, orchestrator: str | None, exit_code: int | None) -> None:
+    """One JSON object: who drives a root now, or how it ended already."""
+    json.dump({"root": str(root.path), "orchestrator": orchestrator, "exit_code": exit_code}, sys.stdout)
+    print()
 
 
 def _print_end(console: Console, outcome: LaunchResult) -> None:

@@ -5,6 +5,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,11 +20,12 @@ from sweeps.layout import SweepRoot
 class OrchestratorActor:
     """Runs an orchestrator on the head, under a guard; goes when it has ended."""
 
-    def __init__(self, words: Sequence[str], root: SweepRoot, address: str) -> None:
+    def __init__(self, words: Sequence[str], root: SweepRoot, folder: Path, address: str) -> None:
         process = GuardedProcess(
             [sys.executable, "-m", "orchestrator.cli", *words],
             environ={**os.environ, "RAY_ADDRESS": address},
-            cwd=root.path,
+            # Where the user stands, since paths among the words may be relative; that folder may be the user's own.
+            cwd=folder if folder.is_dir() else root.path,
             output=root.orchestrator_log,
             header="",
             exit_path=root.orchestrator_exit_status,
@@ -40,8 +42,14 @@ class OrchestratorActor:
 _ORCHESTRATOR: Any = ray.remote(max_restarts=0, max_task_retries=0)(OrchestratorActor)
 
 
-def host_orchestrator(words: Sequence[str], root: SweepRoot, *, namespace: str) -> None:
+def host_orchestrator(words: Sequence[str], root: SweepRoot, folder: Path, *, namespace: str) -> None:
     """Start an orchestrator in a detached actor on the head of the cluster that this process has joined.
+
+    Args:
+        words: of its command.
+        root: where its log goes.
+        folder: where it works; the root where the head has no such folder.
+        namespace: of the cluster's actors.
 
     Raises:
         ClusterError: its head is away.
@@ -55,4 +63,4 @@ def host_orchestrator(words: Sequence[str], root: SweepRoot, *, namespace: str) 
         lifetime="detached",
         num_cpus=0,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=head, soft=False),
-    ).remote(list(words), root, str(ray.get_runtime_context().gcs_address))
+    ).remote(list(words), root, folder, str(ray.get_runtime_context().gcs_address))

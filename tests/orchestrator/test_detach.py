@@ -66,6 +66,14 @@ def test_who_drives_a_detached_sweep_is_told_as_json(root: Path, capsys: pytest.
     assert said(capsys, "attach", str(root))[0] == 0
 
 
+def test_a_sweep_that_ends_at_once_is_told_as_json_too(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody drives it any more; the exit code is that of the orchestrator."""
+    assert main(run_words(root)) == 0
+    code, out, _ = said(capsys, *run_words(root, "--detach", "--json"))
+
+    assert (code, json.loads(out)) == (0, {"root": str(root), "orchestrator": None, "exit_code": 0})
+
+
 def test_files_of_the_user_are_not_taken_for_modules(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
