@@ -24,3 +24,11 @@ def _garbage_is_collected() -> Iterator[None]:
     """`plan` turns the collector off, since its process ends with it; here other tests follow."""
     yield
     gc.enable()
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file without which no fake trainer ends: `touch` it once what a test does to running ones is done."""
+    path = tmp_path / "gate"
+    monkeypatch.setenv("FAKE_TRAINER_GATE", str(path))
+    return path

@@ -3,6 +3,9 @@
 scores.jsonl   a line for every step
 saved_step     its checkpoint
 starts         a line for every start
+
+Where FAKE_TRAINER_GATE names a file, a run does not end before that is there: it saves the step before its last one
+again and again. From then on steps take no time.
 """
 
 import argparse
@@ -64,12 +67,21 @@ def train(run_dir: Path, *, steps: int, step_s: float) -> None:
     """Go on from the saved step."""
     saved = run_dir / "saved_step"
     first = int(saved.read_text()) if saved.exists() else 0
+    gate = Path(os.environ.get("FAKE_TRAINER_GATE", "/"))
     for step in range(first + 1, steps + 1):
-        time.sleep(step_s)
+        while step == steps and not gate.exists():
+            save(saved, step - 1)
+            time.sleep(0.1)
+        time.sleep(0.0 if gate.is_file() else step_s)
         with (run_dir / "scores.jsonl").open("a") as scores:
             scores.write(json.dumps({"step": step, "episode/score": float(step)}) + "\n")
-        saved.with_name("saving").write_text(str(step))
-        saved.with_name("saving").replace(saved)
+        save(saved, step)
+
+
+def save(path: Path, step: int) -> None:
+    """Write a checkpoint, whole or not at all."""
+    path.with_name("saving").write_text(str(step))
+    path.with_name("saving").replace(path)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def holder(root: Path) -> int:
         return 0
 
 
-def test_a_detached_sweep_goes_on_by_itself(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_detached_sweep_goes_on_by_itself(root: Path, gate: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`run --detach` returns while it runs, names who drives it, and `attach` ends with it."""
     code, out, err = said(capsys, *run_words(root, "--detach", "steps=60", "flags.step_s=0.05"))
     pid = holder(root)
@@ -48,6 +48,7 @@ def test_a_detached_sweep_goes_on_by_itself(root: Path, capsys: pytest.CaptureFi
     assert len(logged_steps(root)) < 60
     assert str(status(capsys, root)["orchestrator"]).startswith(f"process {pid} on ")
 
+    gate.touch()
     code, out, err = said(capsys, "attach", str(root))
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == "1 done; no orchestrator drives it"
@@ -55,7 +56,9 @@ def test_a_detached_sweep_goes_on_by_itself(root: Path, capsys: pytest.CaptureFi
     assert [path.name for path in SweepRoot(root).score_files.iterdir()] == ["gym-dreamerv3.json.gz"]
 
 
-def test_who_drives_a_detached_sweep_is_told_as_json(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_who_drives_a_detached_sweep_is_told_as_json(
+    root: Path, gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One object on standard output; the words go to standard error."""
     code, out, err = said(capsys, *run_words(root, "--detach", "--json", "steps=40", "flags.step_s=0.05"))
     told = json.loads(out)
@@ -63,6 +66,7 @@ def test_who_drives_a_detached_sweep_is_told_as_json(root: Path, capsys: pytest.
     assert (code, told["root"]) == (0, str(root))
     assert told["orchestrator"].startswith(f"process {holder(root)} on ")
     assert err.splitlines()[-1].startswith(told["orchestrator"])
+    gate.touch()
     assert said(capsys, "attach", str(root))[0] == 0
 
 
@@ -155,7 +159,9 @@ def test_a_changed_specification_is_told_here(root: Path, capsys: pytest.Capture
     assert len(starts(root)) == 1
 
 
-def test_a_detached_sweep_is_stopped_by_a_signal_and_goes_on(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_detached_sweep_is_stopped_by_a_signal_and_goes_on(
+    root: Path, gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """SIGTERM is its Ctrl-C: `attach` tells that it was interrupted, and the same command continues."""
     words = run_words(root, "--detach", "steps=60", "flags.step_s=0.05")
     assert main(words) == 0
@@ -165,6 +171,7 @@ def test_a_detached_sweep_is_stopped_by_a_signal_and_goes_on(root: Path, capsys:
     assert said(capsys, "attach", str(root))[0] == 3
     before = logged_steps(root)
     assert len(before) < 60
+    gate.touch()
     assert main(words) == 0
     assert said(capsys, "attach", str(root))[0] == 0
     assert sorted(set(logged_steps(root))) == list(range(1, 61))

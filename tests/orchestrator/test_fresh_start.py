@@ -82,7 +82,9 @@ def test_once_on_record_it_is_not_repeated(used: RunDir) -> None:
     assert (used.set_aside(4) / "scores.jsonl").read_text() == "new"
 
 
-def test_a_failed_run_begins_anew_when_it_is_asked_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_run_begins_anew_when_it_is_asked_to(
+    tmp_path: Path, gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Its earlier rows leave the dataset and are kept aside; a plain retry would have gone on from them."""
     root, folder = tmp_path / "root", run_dir(tmp_path / "root")
     words = run_words(root, "steps=30", "flags.step_s=0.03", "retry.out_of_memory=0", "hold_after=null")
@@ -90,6 +92,7 @@ def test_a_failed_run_begins_anew_when_it_is_asked_to(tmp_path: Path, capsys: py
         wait_until(lambda: len(logged_steps(root)) > 3)
         os.kill(starts(root)[0], signal.SIGKILL)
         assert sweep.wait(timeout=60) == 2
+    gate.touch()
     before = folder.scores.read_bytes()
 
     assert said(capsys, "retry", str(root), "--run", "*/0", "--fresh")[0] == 0

@@ -365,7 +365,7 @@ def test_the_program_dies_with_its_guard(start: Start, tmp_path: Path, is_early:
 
 def test_a_lease_that_runs_out_ends_the_tree(start: Start, tmp_path: Path) -> None:
     """Without a word there is no time for grace: another attempt may begin."""
-    process = start(TREE, leased_until=clock.boottime() + 1.0)
+    process = start(TREE, leased_until=clock.boottime() + 3.0)
     tree = pids(tmp_path)
     status = ending(process)
 
@@ -375,7 +375,7 @@ def test_a_lease_that_runs_out_ends_the_tree(start: Start, tmp_path: Path) -> No
 
 def test_a_lease_that_runs_out_ends_a_grace_period(start: Start, tmp_path: Path) -> None:
     """However much grace a preemption gave: another attempt may begin when the lease is over."""
-    process = start(TREE, leased_until=clock.boottime() + 1.0)
+    process = start(TREE, leased_until=clock.boottime() + 3.0)
     processes = pids(tmp_path)
     process.stop(grace_s=600.0)
     status = ending(process)
@@ -386,9 +386,10 @@ def test_a_lease_that_runs_out_ends_a_grace_period(start: Start, tmp_path: Path)
 
 def test_a_renewed_lease_lets_the_program_go_on(start: Start, tmp_path: Path) -> None:
     """Each renewal counts from the moment in which it arrives."""
-    process = start("import time; time.sleep(1.2); print('through')", leased_until=clock.boottime() + 0.8)
-    while process.wait(0.1) is None:
-        process.renew_lease(clock.boottime() + 0.8)
+    lease_s = 2.0
+    process = start("import time; time.sleep(2.5); print('through')", leased_until=clock.boottime() + lease_s)
+    while process.wait(0.1) is None and not process.is_guard_lost:
+        process.renew_lease(clock.boottime() + lease_s)
 
     assert (ending(process).exit_code, (tmp_path / "out").read_text()) == (0, "=== header\nthrough\n")
 

@@ -256,7 +256,7 @@ def test_a_request_says_for_which_runs(root: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_running_run_is_cancelled_and_only_a_retry_brings_it_back(
-    root: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, gate: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its trainer is gone while the others go on; `run` leaves it alone; after a `retry`, `run` makes it."""
     words = run_words(root, "seed=0,1", "steps=80", "flags.step_s=0.05")
@@ -269,6 +269,7 @@ def test_a_running_run_is_cancelled_and_only_a_retry_brings_it_back(
         (pid,) = starts(root, 1)
         wait_until(lambda: not is_alive(pid))
         assert is_alive(starts(root, 0)[0])
+        gate.touch()
         code, out, err = ended(process)
         assert (code, err) == (0, "")
         assert "1 done, 1 cancelled" in out.splitlines()[-1]

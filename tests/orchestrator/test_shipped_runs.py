@@ -35,6 +35,11 @@ def attempts(folder: RunDir) -> list[Attempt]:
     return [Attempt.from_json(record) for record in read_records(folder.attempts)]
 
 
+def pids(folder: RunDir) -> list[int]:
+    """The trainer of each attempt that has got so far."""
+    return [attempt.pid for attempt in attempts(folder) if attempt.pid]
+
+
 def manifests(tmp_path: Path) -> list[Path]:
     """The checkpoints in the store, oldest first."""
     return sorted((tmp_path / "store").rglob("manifests/*.json"))
@@ -70,13 +75,15 @@ def test_a_run_comes_to_the_root_whole(tmp_path: Path, capsys: pytest.CaptureFix
     assert local_files(tmp_path) == []
 
 
-def test_a_killed_trainer_goes_on_from_the_store(tmp_path: Path) -> None:
+def test_a_killed_trainer_goes_on_from_the_store(tmp_path: Path, gate: Path) -> None:
     """In another folder, as if on another node; each step is logged as it would be in one place."""
     root = tmp_path / "root"
     with started(*ship_words(tmp_path, *LONG)) as sweep:
         for number in (1, 2):
-            wait_until(lambda n=number: len(manifests(tmp_path)) >= n and len(attempts(run_dir(root))) == n)  # type: ignore[misc]
-            os.kill(attempts(run_dir(root))[-1].pid, signal.SIGKILL)
+            wait_until(lambda n=number: len(manifests(tmp_path)) >= n and len(pids(run_dir(root))) == n)  # type: ignore[misc]
+            os.kill(pids(run_dir(root))[-1], signal.SIGKILL)
+        wait_until(lambda: len(pids(run_dir(root))) == 3)
+        gate.touch()
         assert sweep.wait(timeout=60) == 0
 
     found = attempts(run_dir(root))
@@ -94,7 +101,9 @@ def test_a_killed_trainer_goes_on_from_the_store(tmp_path: Path) -> None:
         assert first <= max(before) + 1
 
 
-def test_a_killed_orchestrator_loses_nothing_that_was_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_orchestrator_loses_nothing_that_was_saved(
+    tmp_path: Path, gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The next one goes on from the checkpoint, which took along the end of the log that had not arrived."""
     root = tmp_path / "root"
     words = ship_words(tmp_path, *LONG)
@@ -103,6 +112,7 @@ def test_a_killed_orchestrator_loses_nothing_that_was_saved(tmp_path: Path, caps
         sweep.kill()
         sweep.wait()
     wait_until(lambda: not processes_with(str(tmp_path / "local")))
+    gate.touch()
 
     code, _, _ = said(capsys, *words)
 
@@ -112,7 +122,7 @@ def test_a_killed_orchestrator_loses_nothing_that_was_saved(tmp_path: Path, caps
     assert sorted(set(logged_steps(root))) == list(range(1, 61))
 
 
-def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path, gate: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the newest is damaged, the one before; the record says so."""
     root = tmp_path / "root"
     words = ship_words(tmp_path, *LONG)
@@ -121,6 +131,7 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path, capsys: pytest.Cap
         sweep.kill()
         sweep.wait()
     wait_until(lambda: not processes_with(str(tmp_path / "local")))
+    gate.touch()
     manifests(tmp_path)[-1].write_text("{")
 
     code, _, _ = said(capsys, *words)
@@ -131,7 +142,7 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_without_a_whole_checkpoint_a_fresh_start_must_be_asked_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, gate: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The run fails with words that tell how; asked, it begins anew, and its earlier logs are put aside."""
     root = tmp_path / "root"
@@ -141,6 +152,7 @@ def test_without_a_whole_checkpoint_a_fresh_start_must_be_asked_for(
         sweep.kill()
         sweep.wait()
     wait_until(lambda: not processes_with(str(tmp_path / "local")))
+    gate.touch()
     for manifest in manifests(tmp_path):
         manifest.write_text("{")
     before = run_dir(root).scores.read_bytes()
@@ -161,12 +173,15 @@ def test_without_a_whole_checkpoint_a_fresh_start_must_be_asked_for(
     assert "60 episodes of 1 run" in out
 
 
-def test_a_run_that_has_no_checkpoint_yet_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_has_no_checkpoint_yet_begins_anew(
+    tmp_path: Path, gate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A program without checkpoints, or a node that was lost before the first one: what it repeats is counted once."""
     root = tmp_path / "root"
     with started(*ship_words(tmp_path, *LONG, "trainer.checkpoint=null")) as sweep:
         wait_until(lambda: len(logged_steps(root)) > 3)
-        os.kill(attempts(run_dir(root))[-1].pid, signal.SIGKILL)
+        os.kill(pids(run_dir(root))[-1], signal.SIGKILL)
+        gate.touch()
         assert sweep.wait(timeout=60) == 0
 
     assert logged_steps(root)[-60:] == list(range(1, 61))
@@ -175,6 +190,7 @@ def test_a_run_that_has_no_checkpoint_yet_begins_anew(tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize(("first", "second"), [("ship", "shared"), ("shared", "ship")])
+@pytest.mark.usefixtures("gate")
 def test_a_run_is_not_gone_on_with_under_the_other_storage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], first: str, second: str
 ) -> None:
@@ -185,7 +201,7 @@ def test_a_run_is_not_gone_on_with_under_the_other_storage(
         wait_until(lambda: logged_steps(root))
         sweep.kill()
         sweep.wait()
-    wait_until(lambda: not processes_with("fake_trainer.py"))
+    wait_until(lambda: not processes_with(str(tmp_path)))
 
     code, _, err = said(capsys, *words[second])
 
