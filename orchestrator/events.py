@@ -40,6 +40,8 @@ class RunPlanned:
     priority: int = 0
     #: The fingerprint of the run's identity.
     digest: str = ""
+    #: The number of its latest attempt that the run's folder tells of; the journal may be another one, or behind.
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

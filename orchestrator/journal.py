@@ -78,9 +78,11 @@ class Journal:
             while view:
                 view = view[os.write(self._file, view) :]
             os.fsync(self._file)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):  # a torn end at most, which the next opening cuts off
                 os.ftruncate(self._file, size)
+            if isinstance(error, OSError):
+                error.filename = error.filename or str(self._path)
             raise
 
     def _cut_torn_end(self) -> None:

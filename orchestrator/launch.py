@@ -118,7 +118,7 @@ class Launch:
                 loop.handle([opened, *planning_events(self._root, self._specs, state, at, self._priorities)])
                 self._take_requests(loop, state)
                 if not state.is_finished():
-                    self._drive(loop, state, held_before)
+                    self._drive(loop, state, held_before, lock)
             finish()
         runs = [state.runs[spec.key] for spec in self._specs]
         return LaunchResult(
@@ -132,7 +132,7 @@ class Launch:
             set_aside=[node.set_aside for node in (*state.nodes.values(), *state.departed.values()) if node.set_aside],
         )
 
-    def _drive(self, loop: Loop, state: SweepState, held_before: Sequence[Resources]) -> None:
+    def _drive(self, loop: Loop, state: SweepState, held_before: Sequence[Resources], lock: RootLock) -> None:
         with Interrupt(self._say_stopping) as interrupt:
             self._cluster.open(self._root, state.sweep_id, self._known)
             interrupt.listen()
@@ -148,6 +148,8 @@ class Launch:
                         self._take_requests(loop, state)
                         # With a thousand attempts there are a hundred rounds a second, and this looks at every run.
                         if clock.monotonic() >= next_show:
+                            # Not only before the next event is journaled: attempts of ours may run beside an heir's.
+                            lock.check()
                             display.show(state, self._cluster.reports())
                             next_show = clock.monotonic() + _SHOW_EVERY_S
                         if self._collect_every_s and clock.monotonic() >= next_collection:

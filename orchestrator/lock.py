@@ -33,6 +33,8 @@ class RootLock:
         #: How long a holder on another host is watched for a sign of life.
         self._watch_s = watch_s
         self._released = threading.Event()
+        #: A lock that is let go of is not put back by the thread that touches it.
+        self._changing = threading.Lock()
         self._record: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -52,18 +54,25 @@ class RootLock:
         raise RootLockedError(f"Cannot take {self._path}: others take it at the same time. Try again.")
 
     def __exit__(self, *exception: object) -> None:
-        self._released.set()
-        if self._holder() == self._record:  # else another orchestrator took this one for dead
-            self._path.unlink(missing_ok=True)
+        with self._changing:
+            self._released.set()
+            if self._holder() == self._record:  # else another orchestrator took this one for dead
+                self._path.unlink(missing_ok=True)
 
     def check(self) -> None:
         """See that nobody took the holder for dead while its machine was asleep, or its file system away.
+
+        A lock that somebody has removed is put back.
 
         Raises:
             RootLockedError: another orchestrator has the root now.
         """
         try:
-            holder = self._holder()
+            with self._changing:
+                holder = self._holder()
+                if holder is None and not self._released.is_set() and self._path.parent.is_dir():
+                    self._link()
+                    holder = self._holder()
         except OSError:
             return  # nothing can be told, nor written
         if holder is not None and holder["pid"] and holder != self._record:
@@ -88,20 +97,24 @@ class RootLock:
             "process_ids": _process_ids(),
             "since": clock.stamp(clock.now()),
         }
-        own = self._path.with_name(f"{self._path.name}.{self._record['host']}.{self._record['pid']}")
         try:
-            own.write_text(json.dumps(self._record), encoding="utf-8")
-            try:
-                # A hard link appears with its content, all at once, and fails where the name is taken: also on NFS.
-                os.link(own, self._path)
-            finally:
-                own.unlink(missing_ok=True)
-        except FileExistsError:
-            return False
+            return self._link()
         except OSError as error:
             raise RootError(
                 f"The root {self._path.parent} cannot be written: {error.strerror}. Give another root=."
             ) from None
+
+    def _link(self) -> bool:
+        """Put the record under the lock's name; whether nobody else had one there."""
+        own = self._path.with_name(f"{self._path.name}.{self._record['host']}.{self._record['pid']}")
+        own.write_text(json.dumps(self._record), encoding="utf-8")
+        try:
+            # A hard link appears with its content, all at once, and fails where the name is taken: also on NFS.
+            os.link(own, self._path)
+        except FileExistsError:
+            return False
+        finally:
+            own.unlink(missing_ok=True)
         return True
 
     def _holder(self) -> dict[str, Any] | None:

@@ -92,6 +92,8 @@ def _(event: RunPlanned, state: SweepState) -> list[Command]:
         run = Run(event.key, event.group, event.resources, rank)
         state.runs[event.key] = run
         state.tally[run.state] += 1
+    if run.state not in IN_FLIGHT:
+        run.attempt = max(run.attempt, event.attempts)
     if run.state in ("idle", "failed"):
         run.resources, run.digest = event.resources, event.digest
         run.rank = (event.priority, *run.rank[1:])

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from orchestrator.attempts.attempt_log import latest_attempt
 from orchestrator.events import Event, RunFoundDone, RunFoundUndone, RunPlanned
 from orchestrator.states import SweepState
 from sweeps.contracts import RunKey, RunSpec
@@ -35,7 +36,7 @@ def freeze_config(root: SweepRoot, text: str) -> None:
     number = 1
     path = root.config
     while path.exists():
-        if path.read_text(encoding="utf-8") == text:
+        if path.read_text(encoding="utf-8", errors="replace") == text:
             return
         number += 1
         path = root.later_config(number)
@@ -115,6 +116,7 @@ def planning_events(
             resources=spec.resources,
             priority=priorities.get(spec.method, 0),
             digest=spec.digest(),
+            attempts=0 if is_done else latest_attempt(root.run_dir(key)),
         )
         if is_done and (known is None or known.state != "done"):
             yield RunFoundDone(at=at, key=key)

@@ -10,13 +10,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import pyarrow as pa
+
 from aggregation.dataset.arrow_columns import as_kept
 from aggregation.dataset.fault_spool import FaultSpool
 from aggregation.dataset.lengths import LengthSource, has_lengths
 from aggregation.dataset.schema import METRIC_ROWS, SCORE_ROWS
 from aggregation.dataset.state import RunState, StoreState
 from aggregation.dataset.store import Generation, Store, Syncs, remove_folder
-from aggregation.dataset.tables import runs_table, write_table
+from aggregation.dataset.tables import damaged, is_damage, runs_table, write_table
 from aggregation.dataset.update import Plan, Update, taken
 from aggregation.logs.discover import Discovery, Repeat, RunLog, Unusable, discover
 from aggregation.logs.memory import keep_freed
@@ -121,7 +123,7 @@ def collect(
         spread: Reads the logs elsewhere; None for threads of this process.
 
     Raises:
-        LogError: a path is missing, is no folder or holds no log, or the store cannot be written.
+        LogError: a path is missing, is no folder or holds no log, or the store is damaged or cannot be written.
         ConfigError: `metrics` is no regular expression.
     """
     held = Store(store)
@@ -131,7 +133,11 @@ def collect(
         collection = Collection(
             held, suite=suite, numbers_repeats=numbers_repeats, metrics=metrics, progress=progress, spread=spread
         )
-        return collection.run(list(paths))
+        try:
+            return collection.run(list(paths))
+        except (pa.ArrowInvalid, OSError) as error:
+            # Whichever of the many files of the published generation it was.
+            raise (damaged(held.collected, error) if is_damage(error) else error) from None
 
 
 @dataclass(frozen=True, slots=True)

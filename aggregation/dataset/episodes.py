@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from aggregation.dataset.arrow_columns import numbers_of
 from aggregation.dataset.partition import partition_folder
 from aggregation.dataset.store import Generation, HeldGeneration, Store
-from aggregation.dataset.tables import read_runs_table
+from aggregation.dataset.tables import damaged, is_damage, read_runs_table
 from sweeps.contracts import RunKey
 from sweeps.errors import LogError
 from sweeps.selection import selected
@@ -119,24 +119,35 @@ def read_partition(folder: Path, *, with_lengths: bool = False) -> dict[str, Col
     Args:
         folder: `task=<task>/label=<label>` of a dataset; one that does not exist holds no run.
         with_lengths: Read the episode lengths too.
+
+    Raises:
+        LogError: one of its files is damaged.
     """
-    names = [*_COLUMNS, "length"] if with_lengths else _COLUMNS
     pieces: dict[str, list[Columns]] = {}
     for path in sorted(folder.glob("part-*.parquet")):
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1 << 20, columns=names):
-                runs = batch.column("run")
-                index = numbers_of(runs.indices)
-                columns = [numbers_of(batch.column("step")), numbers_of(batch.column("score"))]
-                if with_lengths:
-                    columns.append(numbers_of(batch.column("length").cast(pa.float64())))
-                edges = [0, *(np.flatnonzero(index[1:] != index[:-1]) + 1).tolist(), len(index)]
-                keys = runs.dictionary.to_pylist()
-                for first, last in itertools.pairwise(edges):
-                    if last > first:
-                        rows = tuple(column[first:last] for column in columns)
-                        pieces.setdefault(keys[index[first]], []).append(rows)
+        try:
+            _add_rows(pieces, path, with_lengths=with_lengths)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise (damaged(path, error) if is_damage(error) else error) from None
     return {run: _joined(parts) for run, parts in pieces.items()}
+
+
+def _add_rows(pieces: dict[str, list[Columns]], path: Path, *, with_lengths: bool) -> None:
+    """Add the rows of one file to those of each run."""
+    names = [*_COLUMNS, "length"] if with_lengths else _COLUMNS
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1 << 20, columns=names):
+            runs = batch.column("run")
+            index = numbers_of(runs.indices)
+            columns = [numbers_of(batch.column("step")), numbers_of(batch.column("score"))]
+            if with_lengths:
+                columns.append(numbers_of(batch.column("length").cast(pa.float64())))
+            edges = [0, *(np.flatnonzero(index[1:] != index[:-1]) + 1).tolist(), len(index)]
+            keys = runs.dictionary.to_pylist()
+            for first, last in itertools.pairwise(edges):
+                if last > first:
+                    rows = tuple(column[first:last] for column in columns)
+                    pieces.setdefault(keys[index[first]], []).append(rows)
 
 
 def _joined(parts: list[Columns]) -> Columns:

@@ -50,7 +50,8 @@ class Generation:
 
     @property
     def number(self) -> int:
-        return int(self.path.name)
+        """Counts collections; 0 in a copy that has a folder where the link was."""
+        return int(self.path.name) if self.path.name.isdecimal() else 0
 
     @property
     def scores(self) -> Path:
@@ -119,7 +120,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._collected = path / ".collected"
+        #: Everything that collections keep.
+        self.collected = path / ".collected"
 
     @property
     def scores(self) -> Path:
@@ -137,8 +139,8 @@ class Store:
             LogError: the folder cannot be made or written, or holds a dataset that is not ours.
         """
         try:
-            self._collected.mkdir(parents=True, exist_ok=True)
-            lock = (self._collected / "lock").open("ab")
+            self.collected.mkdir(parents=True, exist_ok=True)
+            lock = (self.collected / "lock").open("ab")
         except OSError as error:
             raise LogError(
                 f"{self.path} cannot hold a dataset: {error.strerror}. Expected a folder that can be written; "
@@ -164,12 +166,14 @@ class Store:
         for path in _shown(self.path) if with_metrics else _shown(self.path)[:-1]:
             if path.exists() and not path.is_symlink():
                 raise LogError(
-                    f"{path} was not made by dreamsweep and would be replaced. Move it away, or name another store."
+                    f"{path} was not made by dreamsweep and would be replaced. Move it away, or name another store. "
+                    f"Where it is a copy of a link's target, as cp -L makes them, remove it, and {self.collected} as "
+                    f"well: the logs have everything but imported references."
                 )
 
     def current(self) -> Generation | None:
         """The published generation; None before the first collection."""
-        link = self._collected / "current"
+        link = self.collected / "current"
         return Generation(link.resolve()) if link.exists() else None
 
     def held(self) -> HeldGeneration | None:
@@ -199,13 +203,13 @@ class Store:
         Its datasets may hold what they held in one that no reader needs any more: folders are dearer than files.
         """
         there = self._generations()
-        generation = Generation(self._collected / f"{max((each.number for each in there), default=0) + 1:06d}")
+        generation = Generation(self.collected / f"{max((each.number for each in there), default=0) + 1:06d}")
         kept = self._published()[-_KEPT_GENERATIONS:]
         for each in reversed(there):
             if each not in kept and _reuse(each, generation):
                 return generation
         while generation.path.exists():  # something in it could not be removed
-            generation = Generation(self._collected / f"{generation.number + 1:06d}")
+            generation = Generation(self.collected / f"{generation.number + 1:06d}")
         generation.path.mkdir()
         return generation
 
@@ -219,9 +223,9 @@ class Store:
         for path in (generation.runs_table, generation.faults_table, generation.state, generation.path):
             syncs.add(path)
         syncs.wait()
-        _replace_link(self._collected / "current", generation.path.name)
+        _replace_link(self.collected / "current", generation.path.name)
         self.show()
-        _sync(self._collected)
+        _sync(self.collected)
         self._remove_others(generation)
 
     def show(self) -> None:
@@ -246,7 +250,7 @@ class Store:
 
     def _generations(self) -> list[Generation]:
         """Those that are there, the earliest first."""
-        found = [Generation(path) for path in self._collected.iterdir() if re.fullmatch("[0-9]+", path.name)]
+        found = [Generation(path) for path in self.collected.iterdir() if re.fullmatch("[0-9]+", path.name)]
         return sorted(found, key=lambda each: each.number)
 
     def _published(self) -> list[Generation]:

@@ -29,16 +29,22 @@ def read_runs_table(path: Path) -> list[dict[str, Any]]:
     """
     try:
         return list(read_table(path).to_pylist())
-    except pa.ArrowInvalid as error:
-        raise damaged(path, error) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise (damaged(path, error) if is_damage(error) else error) from None
 
 
 def damaged(path: Path, error: Exception) -> LogError:
-    """What to say of a table that cannot be read."""
+    """What to say of a file, or of some file of a store, that cannot be read."""
+    collected = next((folder for folder in path.parents if folder.name == ".collected"), path)
     return LogError(
-        f"{path} is damaged: {error}. The logs are untouched: remove {path.parents[1]}, collect them with "
+        f"{path} is damaged: {error}. The logs are untouched: remove {collected}, collect them with "
         f"`dreamsweep aggregate`, and import references once more."
     )
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error of pyarrow's tells of a file's content; those of the system have a number."""
+    return isinstance(error, pa.ArrowInvalid) or (isinstance(error, OSError) and error.errno is None)
 
 
 def read_table(path: Path) -> pa.Table:

@@ -10,7 +10,7 @@ from sweeps.layout import RunDir
 
 def write_attempt(run_dir: RunDir, record: Attempt) -> None:
     """Put an attempt's line in place of what is there of it, and close those of earlier attempts."""
-    earlier = [line for line in read_records(run_dir.attempts) if line.get("attempt") != record.attempt]
+    earlier = [line for number, line in _numbered(run_dir).items() if number != record.attempt]
     lines = [*(_closed(run_dir, line) for line in earlier), record.to_json()]
     lines.sort(key=lambda line: int(line["attempt"]))
     write_atomically(run_dir.attempts, "".join(json.dumps(line) + "\n" for line in lines))
@@ -18,7 +18,7 @@ def write_attempt(run_dir: RunDir, record: Attempt) -> None:
 
 def has_ended_well(run_dir: RunDir) -> bool:
     """Whether the latest attempt's guard saw its trainer end with 0; perhaps nobody has marked the run as done."""
-    lines = {int(line["attempt"]): line for line in read_records(run_dir.attempts)}
+    lines = _numbered(run_dir)
     if not lines:
         return False
     latest = max(lines)
@@ -27,6 +27,18 @@ def has_ended_well(run_dir: RunDir) -> bool:
         return False
     status = next(read_records(run_dir.exit_status(latest)), {})
     return status.get("exit_code") == 0 and not status.get("stopped")
+
+
+def latest_attempt(run_dir: RunDir) -> int:
+    """The highest number of an attempt that a run's folder tells of; 0 where there was none."""
+    exits = [path.name.split(".")[0] for path in run_dir.exit_status(0).parent.glob("*.exit.json")]
+    return max([*_numbered(run_dir), *(int(number) for number in exits if number.isdecimal())], default=0)
+
+
+def _numbered(run_dir: RunDir) -> dict[int, dict[str, Any]]:
+    """The lines by attempt; what is no line of ours is left out."""
+    lines = (line for line in read_records(run_dir.attempts) if type(line.get("attempt")) is int)
+    return {line["attempt"]: line for line in lines}
 
 
 def _closed(run_dir: RunDir, line: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def point_of(line: str, step_key: str, score_key: str) -> tuple[int, float] | No
     try:
         record = json.loads(line)
         return int(record[step_key]), float(record[score_key])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

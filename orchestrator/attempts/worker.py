@@ -526,6 +526,8 @@ def trainer_environ(
 def _verdict_of(error: OSError) -> Verdict:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Verdict("disk_full", "no space is left where the run is written; free some, then run again")
+    if error.errno == errno.EROFS:
+        return Verdict("disk_full", f"the file system is read-only: {error.filename}; mend that, then run again")
     return Verdict("crashed", f"the attempt cannot go on: {error.strerror or error} ({error.filename})")
 
 

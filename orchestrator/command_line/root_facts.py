@@ -40,7 +40,7 @@ def root_facts(root: SweepRoot) -> RootFacts:
         RootError: it is no sweep root.
     """
     status = status_of(root)
-    configs = {path.name: path.read_text(encoding="utf-8") for path in root.configs}
+    configs = {path.name: path.read_text(encoding="utf-8", errors="replace") for path in root.configs}
     return RootFacts(
         name=_name(root, next(iter(configs.values()), "")),
         orchestrator=status.orchestrator,

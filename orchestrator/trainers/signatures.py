@@ -34,7 +34,7 @@ def rule(pattern: str, outcome: Outcome, cause: str, *, is_node_suspect: bool = 
 # Signals that nobody answers: the output up to then says nothing about why.
 SENT: Mapping[int, tuple[Outcome, str]] = {
     signals.SIGTERM: ("preempted", "The trainer was told to stop (SIGTERM), as when its machine is taken away."),
-    signals.SIGINT: ("cancelled", "The trainer was interrupted (SIGINT)."),
+    signals.SIGINT: ("crashed", "The trainer was interrupted (SIGINT), and not by dreamsweep."),
     signals.SIGHUP: ("worker_lost", "The trainer lost the process that started it (SIGHUP)."),
     signals.SIGUSR1: ("preempted", "The batch system announced the end of the allocation (SIGUSR1)."),
     signals.SIGUSR2: ("preempted", "The batch system announced the end of the allocation (SIGUSR2)."),

@@ -380,3 +380,37 @@ def test_a_file_does_not_keep_all_that_it_ever_held(tmp_path: Path, monkeypatch:
     assert len(points(tmp_path)) == 500
     files = list((tmp_path / "scores").resolve().rglob("part-*"))
     assert sum(path.stat().st_size for path in files) < 2 * (1 << 16) + 16 * 5 * 500
+
+
+def test_a_damaged_part_is_told_in_words(tmp_path: Path) -> None:
+    """By readers with its name, by collections with the folder to remove; the logs have everything."""
+    path = write_foreign(tmp_path / "logs", log_text([(step, 1.0) for step in range(1, 200)]))
+    collect([tmp_path / "logs"], tmp_path)
+    (part,) = {file.resolve() for file in (tmp_path / "scores").rglob("part-*.parquet")}
+    content = part.read_bytes()
+    part.unlink()  # an earlier generation may share it
+    part.write_bytes(content[:200])
+
+    with pytest.raises(LogError, match=r"part-\d+\.parquet is damaged: .* remove \S+/\.collected, collect"):
+        list(open_runs(tmp_path).episodes())
+    path.write_bytes(log_text([(step, 1.0) for step in range(1, 100)]))
+    with pytest.raises(LogError, match=r"/\.collected is damaged: .* remove \S+/\.collected, collect"):
+        collect([tmp_path / "logs"], tmp_path)
+    shutil.rmtree(tmp_path / ".collected")
+    collect([tmp_path / "logs"], tmp_path)
+    assert len(points(tmp_path)) == 99
+
+
+def test_a_copy_with_files_where_links_were_can_be_read(tmp_path: Path, logs: Path) -> None:
+    """As `cp -L`, `scp -r` and `rsync -L` make them; to collect into it, somebody must say what shall go."""
+    collect([logs], tmp_path / "store")
+    shutil.copytree(tmp_path / "store", tmp_path / "copy", symlinks=False)
+
+    assert sum(len(run.steps) for run in open_runs(tmp_path / "copy").episodes()) == 12
+    with pytest.raises(LogError, match=r"copy/scores was not made by dreamsweep .* as cp -L makes them, remove it"):
+        collect([logs], tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / ".collected")
+    for name in ("scores", "runs.parquet", "faults.parquet"):
+        path = tmp_path / "copy" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert collect([logs], tmp_path / "copy").rows == 12

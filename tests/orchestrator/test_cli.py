@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from command_line import ended, logged_steps, run_dir, started, starts
 from fakes.fake_runs import FAKE_COMMAND, processes_with, wait_until
@@ -553,6 +554,26 @@ def test_a_killed_orchestrator_is_continued(root: Path, gate: Path) -> None:
     attempts = list(read_records(run_dir(root, 0).attempts))
     assert [attempt["attempt"] for attempt in attempts] == [1, 2]
     assert sorted(set(logged_steps(root))) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("lost", ["removed", "behind"])
+def test_attempts_are_counted_on_where_the_journal_was_lost(root: Path, gate: Path, lost: str) -> None:
+    """The run's own folder tells of them; a second first attempt would hide where the log begins again."""
+    arguments = words("steps=40", "flags.step_s=0.05", root=root)
+    with started(*arguments) as process:
+        wait_until(lambda: len(logged_steps(root)) > 3, limit_s=60)
+        process.kill()
+    wait_until(lambda: not processes_with(str(root)))
+    gate.touch()
+    journal = SweepRoot(root).journal
+    if lost == "removed":
+        journal.unlink()
+    else:  # as it was before the launch of the attempt
+        journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:2]))
+
+    assert main(arguments) == 0
+    assert [attempt["attempt"] for attempt in read_records(run_dir(root).attempts)] == [1, 2]
+    assert sorted(pd.read_parquet(root / "scores")["step"]) == list(range(1, 41))
 
 
 def test_a_root_has_one_orchestrator(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,8 +154,9 @@ def test_a_failed_append_leaves_a_torn_end_at_most(path: Path, monkeypatch: pyte
         journal.append(EVENTS[:1])
         # The disk itself is the fake here: a real full one is in test_cli.py.
         monkeypatch.setattr(os, "write", write_half)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="No space left") as told:
             journal.append(EVENTS[1:2])
+        assert told.value.filename == str(path)
         monkeypatch.undo()
         journal.append(EVENTS[2:])
 

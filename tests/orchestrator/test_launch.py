@@ -1,6 +1,7 @@
 """What no node can ever hold is refused at a launch; what ran before may wait for its nodes to come back."""
 
 import io
+import json
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,12 +10,12 @@ from fakes.fake_cluster import FakeCluster
 from fakes.fake_runs import fake_run
 from rich.console import Console
 
-from orchestrator.events import NodeJoined, RunPlanned, SweepOpened
+from orchestrator.events import Event, NodeJoined, RunPlanned, SweepOpened
 from orchestrator.journal import Journal
 from orchestrator.launch import Launch, LaunchResult
 from orchestrator.policy import Limits
 from sweeps.contracts import RunSpec
-from sweeps.errors import ClusterError
+from sweeps.errors import ClusterError, RootLockedError
 from sweeps.layout import SweepRoot
 
 LIMITS = Limits(retries={"crashed": 0}, retry_delay_s=0.0)
@@ -78,3 +79,19 @@ def test_a_run_in_flight_that_nothing_describes_any_more_is_left_out(
     assert f"{first.key} is not part of this launch, and its run.json is gone" in caplog.text
     assert launched(tmp_path, second, FakeCluster(), said).done == 1
     assert launched(tmp_path, first, FakeCluster(), said).done == 1
+
+
+def test_who_was_taken_for_dead_ends_what_it_drives(tmp_path: Path) -> None:
+    """Without a further event to journal: its attempts would run beside those of the heir for as long as they take."""
+
+    class Overtaken(FakeCluster):
+        def poll(self, timeout_s: float) -> list[Event]:
+            heir = {"host": "heir", "pid": 77, "started": "tick 1", "since": "2026-01-01"}
+            SweepRoot(tmp_path).lock.write_text(json.dumps(heir))
+            return super().poll(timeout_s)
+
+    cluster = Overtaken()
+    with pytest.raises(RootLockedError, match=r"has taken .* over from this one.* process 77 on heir"):
+        launched(tmp_path, fake_run("hang"), cluster, io.StringIO())
+
+    assert not cluster.is_open

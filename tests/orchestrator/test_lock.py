@@ -201,11 +201,32 @@ def test_a_holder_that_was_taken_for_dead_finds_out(path: Path) -> None:
             lock.check()
 
 
-def test_a_lock_that_cannot_be_read_is_not_lost(path: Path) -> None:
-    """A file system may be away for a moment, or somebody clear up by hand: nobody else has it."""
+def test_a_lock_that_was_removed_is_put_back(path: Path) -> None:
+    """Somebody cleared up by hand; without it the next orchestrator would begin beside this one."""
     with RootLock(path) as lock:
+        before = path.read_text()
         path.unlink()
         lock.check()
+
+        assert path.read_text() == before
+    lock.check()
+    assert not path.exists()
+
+
+def test_a_lock_whose_root_is_gone_is_not_put_back(path: Path) -> None:
+    """Nor is its root."""
+    with RootLock(path) as lock:
+        path.unlink()
+        path.parent.rename(path.parent.with_name("moved"))
+        lock.check()
+
+        assert not path.parent.exists()
+
+
+def test_a_lock_that_cannot_be_read_is_not_lost(path: Path) -> None:
+    """A file system may be away for a moment: nobody else has it."""
+    with RootLock(path) as lock:
+        path.unlink()
         path.mkdir()
         lock.check()
         path.rmdir()

@@ -432,7 +432,7 @@ def test_every_case_prints_colours_and_carriage_returns_too() -> None:
     ("number", "outcome"),
     [
         (signal.SIGTERM, "preempted"),
-        (signal.SIGINT, "cancelled"),
+        (signal.SIGINT, "crashed"),
         (signal.SIGHUP, "worker_lost"),
         (signal.SIGKILL, "out_of_memory"),
         (signal.SIGUSR1, "preempted"),

@@ -17,6 +17,7 @@ import pytest
 from fakes.fake_runs import fake_run, is_alive, processes_with, wait_until
 
 from orchestrator import clock
+from orchestrator.attempts.tail import point_of
 from orchestrator.attempts.worker import AttemptReport, AttemptWorker, trainer_environ
 from orchestrator.outcomes import Verdict
 from sweeps.contracts import Attempt, Resources, RunSpec
@@ -380,6 +381,33 @@ def test_a_full_disk_is_told(small_disk: Path, pages: int) -> None:
     assert report.verdict is not None
     assert report.verdict.outcome == "disk_full", report
     assert not run_dir.done.exists()
+
+
+@pytest.mark.skipif(not Path("/bin/mount").exists() and not Path("/usr/bin/mount").exists(), reason="there is no mount")
+def test_a_disk_that_is_read_only_is_told(small_disk: Path) -> None:
+    """As a file system makes itself after an error: no retry helps, and somebody must mend it, as with a full one."""
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    worker = AttemptWorker(fake_run(), RunDir(small_disk / "run"), 1)
+    worker.start()
+    report = ended(worker)
+
+    assert report.verdict is not None
+    assert report.verdict.outcome == "disk_full"
+    assert "the file system is read-only" in report.verdict.cause
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": Infinity, "episode/score": 1.0}',
+        '{"step": 1, "episode/score": 1' + "0" * 400 + "}",
+        "[" * 100_000,
+    ],
+    ids=["infinite", "huge", "nested"],
+)
+def test_an_odd_line_at_the_end_of_a_log_harms_nobody(line: str) -> None:
+    """It tells of no episode; whether it is a bad line is for the aggregation to say."""
+    assert point_of(line, "step", "episode/score") is None
 
 
 def test_a_limit_on_file_sizes_is_told(start: Start, run_dir: RunDir) -> None:
