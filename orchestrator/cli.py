@@ -148,9 +148,13 @@ def _build_parser() -> argparse.ArgumentParser:
     aggregate = commands.add_parser("aggregate", **_about("collect scores.jsonl files into the Parquet dataset"))
     aggregate.add_argument("paths", nargs="+", type=_path, help="a sweep root, or DreamerV3 log folders")
     aggregate.add_argument("--store", type=_path, help="where the dataset goes; the root itself by default")
-    aggregate.add_argument("--suite", help="the suite of log folders that dreamsweep did not launch")
     aggregate.add_argument(
-        "--number-repeats", action="store_true", help="log folders of one task, method and seed are further seeds"
+        "--suite", help="the suite of log folders that dreamsweep did not launch, '' to tell it from each again"
+    )
+    aggregate.add_argument(
+        "--number-repeats",
+        action=argparse.BooleanOptionalAction,
+        help="log folders of one task, method and seed are further seeds",
     )
     aggregate.add_argument(
         "--metrics", metavar="REGEX", help="take these keys of metrics.jsonl too, '' for none any more"

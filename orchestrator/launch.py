@@ -101,7 +101,8 @@ class Launch:
         with RootLock(self._root.lock) as lock:
             state = replayed(self._root)
             held_before = _distinct(run.resources for run in state.runs.values() if run.attempt)
-            check_specs(self._root, self._specs, state)
+            for run_dir in check_specs(self._root, self._specs, state):
+                run_dir.spec.unlink()  # the next attempt writes its own
             freeze_config(self._root, config_text)
             if words is not None:
                 record_launch(self._root, clock.now(), words)
@@ -224,7 +225,8 @@ def _node_resources(node: NodeJoined) -> Resources:
 
 
 def _in_words(resources: Resources) -> str:
-    parts = [f"{resources.cpus:g} CPUs", f"{resources.gpus:g} GPUs"]
+    parts = [f"{resources.cpus:g} CPU{'' if resources.cpus == 1 else 's'}"]
+    parts.append(f"{resources.gpus:g} GPU{'' if resources.gpus == 1 else 's'}")
     if 0 < resources.memory_bytes < UNCOUNTED_BYTES:
         parts.append(f"{resources.memory_bytes / 2**30:.1f} GiB of memory")
     parts += [f"{amount:g} {name}" for name, amount in sorted(resources.custom.items())]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from orchestrator.attempts.attempt_log import latest_attempt
 from orchestrator.events import Event, RunFoundDone, RunFoundUndone, RunPlanned
-from orchestrator.states import SweepState
+from orchestrator.states import IN_FLIGHT, SweepState
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import RootError, SpecChangedError
 from sweeps.files import read_records, write_atomically
@@ -69,12 +69,15 @@ def launches(root: SweepRoot) -> list[list[str]]:
     return [list(each) for each in dict.fromkeys(words)]
 
 
-def check_specs(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState) -> None:
+def check_specs(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState) -> list[RunDir]:
     """See that every run that was started before was started with the same options.
+
+    Returns: the folders of runs that were started with others and came to nothing, such as a program's misspelt name.
 
     Raises:
         SpecChangedError: one was not; the message shows the differences.
     """
+    fruitless = []
     for spec in specs:
         known = state.runs.get(spec.key)
         if known is not None and known.digest == spec.digest():
@@ -83,7 +86,9 @@ def check_specs(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState) ->
         if frozen is None:
             continue
         differences = _differences(frozen.identity(), spec.identity())
-        if differences:
+        if differences and _came_to_nothing(root.run_dir(spec.key)) and (known is None or known.state not in IN_FLIGHT):
+            fruitless.append(root.run_dir(spec.key))
+        elif differences:
             shown = "".join(f"\n    {line}" for line in differences[:_SHOWN_DIFFERENCES])
             more = len(differences) - _SHOWN_DIFFERENCES
             shown += f"\n    and {more} more" if more > 0 else ""
@@ -92,6 +97,13 @@ def check_specs(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState) ->
                 f"Runs with different options are never mixed. Give this sweep another root=, or remove the folder "
                 f"{root.run_dir(spec.key).path} to make the run anew."
             )
+    return fruitless
+
+
+def _came_to_nothing(run_dir: RunDir) -> bool:
+    """Whether nothing lies in a run's folder that its trainer made, but for the options that it read."""
+    ours = {run_dir.spec, run_dir.attempts, run_dir.stdout, run_dir.exit_status(0).parent, run_dir.path / "config.yaml"}
+    return all(path in ours for path in run_dir.path.iterdir())
 
 
 def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:

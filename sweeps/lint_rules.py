@@ -120,8 +120,8 @@ def short_budget(case: Case) -> Advice | None:
         f"the runs end at {frames:,} environment frames, before the {window}"
         + (f": {lacks}." if evaluation.window else "."),
         "the protocol of the published tables",
-        f"Set steps={max(steps, case.suite.steps)} (policy steps, {case.suite.action_repeat} frames each), or do not "
-        f"compare the final scores with published ones.",
+        f"Set steps={max(steps, case.suite.steps)} (policy steps, {counted(case.suite.action_repeat, 'frame')} each), or "
+        f"do not compare the final scores with published ones.",
     )
 
 
@@ -298,8 +298,8 @@ def few_seeds(case: Case) -> Advice | None:
         return None
     needed = seeds_needed(tasks)
     return Advice(
-        f"{counted(seeds, 'seed')} on {counted(tasks, 'task')} show a difference of one standard deviation between "
-        f"seeds in {chance:.0%} of comparisons.",
+        f"with {counted(seeds, 'seed')} on {counted(tasks, 'task')}, a difference of one standard deviation between "
+        f"seeds shows in {chance:.0%} of comparisons.",
         "two-sided test at 5 %, normal approximation",
         f"Take {needed} seeds for 80 %, or read the result as a first look.",
     )

@@ -105,7 +105,7 @@ def collect(
     store: Path,
     *,
     suite: str | None = None,
-    numbers_repeats: bool = False,
+    numbers_repeats: bool | None = None,
     metrics: str | None = None,
     progress: Progress | None = None,
     spread: Spread | None = None,
@@ -115,8 +115,9 @@ def collect(
     Args:
         paths: Sweep roots or folders of DreamerV3 logs; the store then holds exactly their runs.
         store: Where `scores/`, `runs.parquet` and `faults.parquet` go; for a sweep root, the root itself.
-        suite: The suite of folders that dreamsweep did not launch; None to tell it from each folder.
-        numbers_repeats: As in `discover`.
+        suite: The suite of folders that dreamsweep did not launch. None for what the last collection was told, an empty
+            one to tell it from each folder.
+        numbers_repeats: As in `discover`; None for what the last collection was told.
         metrics: A regular expression; the values of metrics.jsonl whose names it matches as a whole go to `metrics/`.
             None for what the last collection took, an empty one for no metrics any more.
         progress: Called now and then with the bytes read and the bytes to read.
@@ -160,7 +161,7 @@ class Collection:
         store: Store,
         *,
         suite: str | None = None,
-        numbers_repeats: bool = False,
+        numbers_repeats: bool | None = None,
         metrics: str | None = None,
         progress: Progress | None = None,
         spread: Spread | None = None,
@@ -179,8 +180,8 @@ class Collection:
         # The files of a dataset whose state cannot be read are not carried over: everything is read again.
         self._earlier = store.current() if self._before.runs else None
         self._after = StoreState(
-            suite=suite,
-            numbers_repeats=numbers_repeats,
+            suite=self._before.suite if suite is None else suite or None,
+            numbers_repeats=self._before.numbers_repeats if numbers_repeats is None else numbers_repeats,
             metrics=self._before.metrics if metrics is None else metrics or None,
         )
         self._scores = Update(SCORE_ROWS, self._before.runs, self._earlier)
@@ -224,8 +225,6 @@ class Collection:
 
     def add(self, plans: list[Plan]) -> Summary:
         """Put runs beside those that are there, which stay as they are."""
-        self._after.suite = self._before.suite
-        self._after.numbers_repeats = self._before.numbers_repeats
         for update in self._updates:
             update.after.update(update.before)
         for plan in plans:

@@ -27,7 +27,7 @@ def aggregate(arguments: argparse.Namespace) -> int:
     paths = [path.expanduser().resolve() for path in arguments.paths]
     for path in paths:
         check_can_be_searched(path)  # before it is asked where the dataset shall go
-    if arguments.suite is not None:
+    if arguments.suite:
         _warn_of_misspelt(arguments.suite)
     with ProgressBar("reading", is_bytes=True) as progress:
         summary = collect(

@@ -23,6 +23,7 @@ from orchestrator.consoles import console_for
 from orchestrator.version import version
 from sweeps.errors import ConfigError, DreamsweepError
 from sweeps.layout import SweepRoot
+from sweeps.wording import counted
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -77,7 +78,7 @@ def final_report(root: SweepRoot, config_dir: Path | None = None) -> Report:
 def print_report(console: Console, written: Report) -> None:
     """Where it lies, and how large it is."""
     console.print(
-        f"report       {written.path}: {written.runs:,} runs, {written.bytes / 1e6:.2f} MB",
+        f"report       {written.path}: {counted(written.runs, 'run')}, {written.bytes / 1e6:.2f} MB",
         soft_wrap=True,
         highlight=False,
         markup=False,

@@ -326,7 +326,7 @@ RULES: tuple[Rule, ...] = (
     rule(
         r"can't open file '[^\n]*?(?P<script>[^/\n]+)': \[Errno 2\]",
         "misconfigured",
-        "The program {script} is not there: give its whole path, since each run works in its own folder.",
+        "The program {script} is not there, seen from the folder of its run: its path must be a whole one.",
     ),
     rule(
         r"\[Errno 13\]|\[Errno 30\]",

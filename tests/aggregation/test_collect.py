@@ -369,6 +369,17 @@ LOGS = st.sampled_from([(LOG, METRICS), (LOG, METRICS), (LOG,), (METRICS,)])
 WITH_LENGTHS = "(train|fps|episode)/.*"
 
 
+def test_the_suite_that_was_given_holds_until_another_is(tmp_path: Path) -> None:
+    """As do the metrics; a nightly collection that forgets the word would rename every run."""
+    write_foreign(tmp_path / "logs", line(1))
+    suites = []
+    for suite in ("mine", None, "yours", None, ""):
+        collect([tmp_path / "logs"], tmp_path, suite=suite)
+        suites += dataset(tmp_path)["suite"].unique().tolist()
+
+    assert suites == ["mine", "mine", "yours", "yours", "dmc"]
+
+
 def test_repeats_are_numbered_the_same_however_they_came(tmp_path: Path) -> None:
     """Collected as they appear and disappear, or at once: each folder has the seed that its place among all gives."""
     logs, grown, fresh = (tmp_path / name for name in ("logs", "grown", "fresh"))
@@ -388,8 +399,9 @@ def test_repeats_are_numbered_the_same_however_they_came(tmp_path: Path) -> None
     for store in (grown, fresh):
         rows = dataset(store).sort_values(["seed", "step"]).reset_index(drop=True)
         pd.testing.assert_frame_equal(rows[["seed", "step"]], want, check_dtype=False)
+    assert len(collect([logs], grown).repeats) == 1  # what was asked for holds
     shutil.rmtree(logs / "3")
-    collect([logs], grown)
+    collect([logs], grown, numbers_repeats=False)
     assert dataset(grown)["seed"].tolist() == [0]
 
 

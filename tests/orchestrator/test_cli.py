@@ -380,7 +380,7 @@ def test_a_run_that_fits_on_no_node_is_refused(root: Path, capsys: pytest.Captur
     assert main(words("resources.gpus=1", root=root)) == 1
 
     err = capsys.readouterr().err
-    assert "asks for 1 CPUs, 1 GPUs" in err
+    assert "asks for 1 CPU, 1 GPU" in err
     assert "4 CPUs, 0 GPUs" in err
     assert "GiB" not in err, "nobody counts the memory here"
     assert "Traceback" not in err
@@ -599,6 +599,18 @@ def test_a_changed_specification_is_refused(root: Path, capsys: pytest.CaptureFi
     assert "schedule.steps: 5 then, 7 now" in err
     assert "'lr': 0.1" in err
     assert len(starts(root)) == 1
+
+
+def test_a_mistake_that_kept_a_run_from_starting_can_be_mended(root: Path) -> None:
+    """No trainer has left anything that could be mixed up: the run is begun with the mended options."""
+    wrong = f"trainer.command='{sys.executable} /no/such/train.py {{run_dir}}'"
+    assert called(*words(wrong, root=root)).returncode == 2
+    done = called(*words(root=root))
+
+    assert done.returncode == 0, done.stderr
+    assert "no/such" not in run_dir(root).spec.read_text()
+    assert [attempt["outcome"] for attempt in read_records(run_dir(root).attempts)] == ["misconfigured", "succeeded"]
+    assert called(*words(wrong, root=root)).returncode == 1
 
 
 def test_where_a_run_executes_may_change(root: Path) -> None:

@@ -40,7 +40,7 @@ def launched(root: Path, spec: RunSpec, cluster: FakeCluster, said: io.StringIO)
 
 def test_what_no_node_can_ever_hold_is_refused(tmp_path: Path) -> None:
     """Ray would leave it pending for ever, without a word."""
-    with pytest.raises(ClusterError, match=r"can ever hold a run that asks for 1 CPUs.*The nodes have: 0\.5 CPUs"):
+    with pytest.raises(ClusterError, match=r"can ever hold a run that asks for 1 CPU,.*The nodes have: 0\.5 CPUs"):
         launched(tmp_path, fake_run(), FakeCluster(cpus=0.5), io.StringIO())
 
 
@@ -55,7 +55,7 @@ def test_a_sweep_whose_nodes_are_away_waits_for_them(tmp_path: Path) -> None:
     with pytest.raises(WaitingError):
         launched(tmp_path, failing, WatchedCluster(cpus=0.5), said)
 
-    assert "No node can hold a run that asks for 1 CPUs, 0 GPUs now: such runs wait." in said.getvalue()
+    assert "No node can hold a run that asks for 1 CPU, 0 GPUs now: such runs wait." in said.getvalue()
 
 
 def test_a_run_in_flight_that_nothing_describes_any_more_is_left_out(

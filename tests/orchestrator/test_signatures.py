@@ -394,7 +394,7 @@ ENDINGS: list[tuple[str, str, bool, Outcome, str]] = [
         "python: can't open file '/root/runs/gym/task/label/0/train.py': [Errno 2] No such file or directory\n",
         False,
         "misconfigured",
-        "train.py is not there: give its whole path",
+        "train.py is not there, seen from the folder of its run",
     ),
     (
         "no graphics",

@@ -212,7 +212,7 @@ def test_a_comparison_with_few_seeds_is_warned_about() -> None:
     two = product(gpu(published, "a"), gpu(published, "b"), tasks=("ponds_north",), seeds=(0, 1))
 
     assert cautions(two)["few_seeds"].reason == (
-        "2 seeds on 1 task show a difference of one standard deviation between seeds in 17% of comparisons."
+        "with 2 seeds on 1 task, a difference of one standard deviation between seeds shows in 17% of comparisons."
     )
     assert cautions(two)["few_seeds"].advice.startswith("Take 16 seeds")
 
