@@ -120,7 +120,7 @@ def short_budget(case: Case) -> Advice | None:
         f"the runs end at {frames:,} environment frames, before the {window}"
         + (f": {lacks}." if evaluation.window else "."),
         "the protocol of the published tables",
-        f"Set steps={max(steps, case.suite.steps)} (policy steps, {counted(case.suite.action_repeat, 'frame')} each), or "
+        f"Set steps={max(steps, case.suite.steps)} (policy steps of {counted(case.suite.action_repeat, 'frame')}), or "
         f"do not compare the final scores with published ones.",
     )
 

@@ -110,7 +110,7 @@ class Suite(Settings):
     ratio_source: str = ""
     batch_size: PositiveInt = 16
     batch_length: PositiveInt = 64
-    replay_context: int = 1
+    replay_context: NonNegativeInt = 1
     #: The model that the official config takes, as a method names it.
     size: str = ""
     #: Height, width and channels of the image in an observation; null where there is none.
