@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator import clock
+from orchestrator.attempts.attempt_log import ended_at
 from orchestrator.attempts.checkpoint_store import probe
 from orchestrator.attempts.dock import Dock, check_storage
 from orchestrator.attempts.outbox import check_local
@@ -116,7 +117,7 @@ class ProcessCluster:
             self._lost.remove((key, attempt))
             cause = "the orchestrator that ran it is gone"
             lost = AttemptEnded(at=at, key=key, attempt=attempt, outcome="worker_lost", cause=cause)
-            events.append(replace(lost, ended_at=self._ended_at(key, attempt)))
+            events.append(replace(lost, ended_at=ended_at(self._root.run_dir(key), attempt)))
         for name, worker in list(self._workers.items()):
             report = worker.report()
             if report.pid and name not in self._started:
@@ -139,13 +140,6 @@ class ProcessCluster:
         if self._dock is not None:
             return not self._dock.was_handed_over(key, attempt)
         return all(line.get("attempt") != attempt for line in read_records(run_dir.attempts))
-
-    def _ended_at(self, key: RunKey, attempt: int) -> float | None:
-        """When the guard of an attempt wrote down its end; None where it did not."""
-        try:
-            return self._root.run_dir(key).exit_status(attempt).stat().st_mtime
-        except OSError:
-            return None
 
     def _has_arrived(self, name: tuple[RunKey, int], worker: AttemptWorker, report: AttemptReport, dock: Dock) -> bool:
         """Take in what an attempt has to send, now and then; whether all of one that is over is in."""

@@ -85,7 +85,8 @@ def check_specs(root: SweepRoot, specs: Iterable[RunSpec], state: SweepState) ->
         frozen = read_spec(root.run_dir(spec.key))
         if frozen is None:
             continue
-        differences = _differences(frozen.identity(), spec.identity())
+        changed = frozen.differences(spec)
+        differences = [f"{name}: {then!r} then, {now!r} now" for name, (then, now) in changed.items()]
         if differences and _came_to_nothing(root.run_dir(spec.key)) and (known is None or known.state not in IN_FLIGHT):
             fruitless.append(root.run_dir(spec.key))
         elif differences:
@@ -104,11 +105,6 @@ def _came_to_nothing(run_dir: RunDir) -> bool:
     """Whether nothing lies in a run's folder that its trainer made, but for the options that it read."""
     ours = {run_dir.spec, run_dir.attempts, run_dir.stdout, run_dir.exit_status(0).parent, run_dir.path / "config.yaml"}
     return all(path in ours for path in run_dir.path.iterdir())
-
-
-def _differences(then: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
-    names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
-    return [f"{name}: {then.get(name)!r} then, {now.get(name)!r} now" for name in names]
 
 
 def planning_events(

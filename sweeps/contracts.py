@@ -170,6 +170,12 @@ class RunSpec:
     environ: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
 
+    def differences(self, other: "RunSpec") -> dict[str, tuple[Any, Any]]:
+        """What decides the result and is not the same: by name, its value here and there."""
+        ours, theirs = self.identity(), other.identity()
+        names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+        return {name: (ours.get(name), theirs.get(name)) for name in names}
+
     def identity(self) -> dict[str, Any]:
         """What changes the result, by name: two specs with equal identities are the same run.
 

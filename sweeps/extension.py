@@ -47,10 +47,7 @@ def extension(specs: Iterable[RunSpec], past: Mapping[RunKey, PastRun]) -> Exten
         if run is None:
             found.added.append(spec.key)
             continue
-        then, now = run.spec.identity(), spec.identity()
-        differences = {
-            name: (then.get(name), now.get(name)) for name in {**then, **now} if then.get(name) != now.get(name)
-        }
+        differences = run.spec.differences(spec)
         if differences:
             found.changed[spec.key] = differences
         else:

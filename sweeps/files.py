@@ -1,4 +1,4 @@
-"""Writing so that a reader sees the old file or the new one, never a mix; reading lines that may be torn."""
+"""Files that survive: replaced in one step, made durable, and read although a line may be torn."""
 
 import json
 import os
@@ -24,6 +24,23 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_durable(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, would survive the death of their host."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:

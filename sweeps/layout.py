@@ -132,6 +132,16 @@ class SweepRoot:
         return self.path / "checkpoints"
 
     @property
+    def adopting(self) -> Path:
+        """Where runs of others are copied before they appear under `runs`, whole."""
+        return self.path / ".adopting"
+
+    @property
+    def collected(self) -> Path:
+        """Everything that collections keep; the datasets and tables below are links into it."""
+        return self.path / ".collected"
+
+    @property
     def scores(self) -> Path:
         return self.path / "scores"
 
@@ -172,6 +182,9 @@ class SweepRoot:
             yield key, RunDir(spec.parent)
 
 
+_NIGHT_RECORD = "night.json"
+
+
 @dataclass(frozen=True, slots=True)
 class NightlyRoot:
     """The paths of a folder of nights.
@@ -208,6 +221,10 @@ class NightlyRoot:
     def night(self, name: str) -> SweepRoot:
         return SweepRoot(self.nights / name)
 
+    def record(self, name: str) -> Path:
+        """The night.json of a night."""
+        return self.nights / name / _NIGHT_RECORD
+
     def records(self) -> list[Path]:
         """The night.json of every night, by number."""
-        return sorted(self.nights.glob("*/night.json"))
+        return sorted(self.nights.glob(f"*/{_NIGHT_RECORD}"))

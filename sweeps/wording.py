@@ -6,6 +6,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def p_value_text(value: float | None) -> str:
+    """A p-value to two figures, or to its power of ten; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:.2g}" if value >= 0.001 else f"{value:.0e}"
+
+
 def size_text(size: int) -> str:
     """A size to two or three figures: `12.5 GiB`."""
     units = ("bytes", "KiB", "MiB", "GiB", "TiB")

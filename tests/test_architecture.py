@@ -164,7 +164,7 @@ def test_the_guard_needs_nothing_but_the_standard_library() -> None:
 def test_the_orchestrator_asks_the_layout_for_paths() -> None:
     """The names of our own files in a sweep root stand in sweeps/layout.py."""
     of_root = {"sweep.yaml", "journal.jsonl", "launches.jsonl", "orchestrator.lock", "orchestrator.exit.json"}
-    of_root |= {"runs.parquet", "faults.parquet"}
+    of_root |= {"runs.parquet", "faults.parquet", ".collected", ".adopting", "night.json", "history.parquet"}
     of_run = {"run.json", "attempts.jsonl", "stdout.log"}
     found = {name(path) for path in SOURCES for text in strings(path) if text in of_root}
     paths = [*sources("sweeps"), *sources("orchestrator")]

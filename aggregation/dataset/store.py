@@ -33,6 +33,7 @@ from typing import Self
 
 from aggregation.dataset.schema import SCORE_ROWS, Dataset
 from sweeps.errors import LogError
+from sweeps.files import make_durable
 from sweeps.layout import SweepRoot
 
 _log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         #: Everything that collections keep.
-        self.collected = path / ".collected"
+        self.collected = SweepRoot(path).collected
 
     @property
     def scores(self) -> Path:
@@ -225,7 +226,7 @@ class Store:
         syncs.wait()
         _replace_link(self.collected / "current", generation.path.name)
         self.show()
-        _sync(self.collected)
+        make_durable(self.collected)
         self._remove_others(generation)
 
     def show(self) -> None:
@@ -234,7 +235,7 @@ class Store:
         if generation is None:
             return
         for path in _shown(self.path):
-            target = Path(".collected", "current", path.name)
+            target = Path(self.collected.name, "current", path.name)
             if not (generation.path / path.name).exists():
                 if path.is_symlink() and path.readlink() == target:
                     path.unlink()
@@ -353,12 +354,4 @@ def _replace_link(link: Path, target: str) -> None:
 
 def _sync_if_there(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):  # it was merged into another one since
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        make_durable(path)

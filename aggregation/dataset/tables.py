@@ -12,6 +12,7 @@ from aggregation.dataset.schema import RUNS
 from aggregation.dataset.state import RunState
 from aggregation.logs.seams import gap_frames
 from sweeps.errors import LogError
+from sweeps.layout import SweepRoot
 
 _SECONDS_PER_HOUR = 3600
 
@@ -35,7 +36,8 @@ def read_runs_table(path: Path) -> list[dict[str, Any]]:
 
 def damaged(path: Path, error: Exception) -> LogError:
     """What to say of a file, or of some file of a store, that cannot be read."""
-    collected = next((folder for folder in path.parents if folder.name == ".collected"), path)
+    name = SweepRoot(path).collected.name
+    collected = next((folder for folder in path.parents if folder.name == name), path)
     return LogError(
         f"{path} is damaged: {error}. The logs are untouched: remove {collected}, collect them with "
         f"`dreamsweep aggregate`, and import references once more."

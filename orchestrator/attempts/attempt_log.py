@@ -29,6 +29,12 @@ def has_ended_well(run_dir: RunDir) -> bool:
     return status.get("exit_code") == 0 and not status.get("stopped")
 
 
+def ended_at(run_dir: RunDir, attempt: int) -> float | None:
+    """When the guard of an attempt saw its trainer end, in seconds since 1970; None where it wrote nothing down."""
+    moment = next(read_records(run_dir.exit_status(attempt)), {}).get("ended_at")
+    return float(moment) if isinstance(moment, int | float) else None
+
+
 def latest_attempt(run_dir: RunDir) -> int:
     """The highest number of an attempt that a run's folder tells of; 0 where there was none."""
     exits = [path.name.split(".")[0] for path in run_dir.exit_status(0).parent.glob("*.exit.json")]

@@ -19,7 +19,7 @@ from orchestrator.attempts.fresh_start import start_afresh
 from orchestrator.attempts.shipping import Chunk, Handover, Parcel, news
 from sweeps.contracts import Attempt, RunKey, RunSpec
 from sweeps.errors import RootError, StorageError
-from sweeps.files import read_records, write_atomically
+from sweeps.files import make_durable, read_records, size_of, write_atomically
 from sweeps.layout import RunDir, SweepRoot
 from sweeps.settings import ClusterSettings, StorageSettings
 
@@ -65,7 +65,8 @@ class Dock:
         for name in logs:
             path = run_dir.path / name
             if path.exists() and path.stat().st_size:
-                sizes[name] = _sync(path)
+                make_durable(path)
+                sizes[name] = size_of(path)
                 if not _ends_with_newline(path):
                     torn.add(name)
         before = next(read_records(run_dir.shipped), {})
@@ -89,7 +90,7 @@ class Dock:
     def have(self, spec: RunSpec) -> dict[str, int]:
         """How far each log of a run has come."""
         run_dir = self._root.run_dir(spec.key)
-        return {name: _size(run_dir.path / name) for name in self._logs(spec)}
+        return {name: size_of(run_dir.path / name) for name in self._logs(spec)}
 
     def was_handed_over(self, key: RunKey, attempt: int) -> bool:
         """Whether an attempt may have been told to start; an orchestrator may have died before it did so."""
@@ -132,7 +133,7 @@ class Dock:
         record = parcel.record
         for name in () if record is None else record.log_bytes:
             if (run_dir.path / name).exists():
-                _sync(run_dir.path / name)
+                make_durable(run_dir.path / name)
         if parcel.exit_status is not None:
             write_atomically(run_dir.exit_status(attempt), parcel.exit_status)
         if record is not None:
@@ -213,21 +214,7 @@ def _append(path: Path, chunk: Chunk) -> None:
         file.write(news(size, chunk))
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
 def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read(1) == b"\n"
-
-
-def _sync(path: Path) -> int:
-    """Make a file's content survive its host; returns its size."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return os.fstat(file.fileno()).st_size

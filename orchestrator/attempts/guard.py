@@ -133,7 +133,8 @@ class _Guard:
     def _start(self) -> int:
         spec = self._spec
         output = os.open(spec["output"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        os.write(output, spec["header"].encode())
+        with contextlib.suppress(OSError):  # on a full disk the program itself shall say what it lacks
+            os.write(output, spec["header"].encode())
         guard = os.getpid()
         pid = os.fork()
         if pid:

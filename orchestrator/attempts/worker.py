@@ -21,7 +21,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from orchestrator import clock
 from orchestrator.attempts.attempt_log import has_ended_well, write_attempt
@@ -38,7 +37,7 @@ from orchestrator.trainers.registry import trainer_of
 from orchestrator.trainers.trainer import Ending, Trainer
 from sweeps.contracts import Attempt, RunSpec
 from sweeps.errors import DreamsweepError, StorageError
-from sweeps.files import write_atomically
+from sweeps.files import size_of, write_atomically
 from sweeps.layout import RunDir
 
 #: What a trainer without a lease gets to end itself when its orchestrator has gone, in seconds at most.
@@ -373,7 +372,7 @@ class AttemptWorker:
 
     def _log_bytes(self, trainer: Trainer) -> dict[str, int]:
         names = dict.fromkeys([trainer.score_log.file, self._dir.metrics.name, self._dir.stdout.name])
-        return {name: _size(self._dir.path / name) for name in names}
+        return {name: size_of(self._dir.path / name) for name in names}
 
     def _record(self, record: Attempt) -> None:
         if self._outbox is None:
@@ -537,7 +536,3 @@ def _header(attempt: int, started_at: float, argv: tuple[str, ...], repairs: tup
         *(f"=== {line}" for line in repairs),
     ]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

@@ -43,7 +43,7 @@ def take_in(root: SweepRoot, folder: Path, spec: RunSpec, log: ForeignLog, saved
         OSError: it cannot be copied; the root is as it was.
     """
     target = root.run_dir(spec.key)
-    made = RunDir(root.path / ".adopting" / str(spec.key).replace("/", "+"))
+    made = RunDir(root.adopting / str(spec.key).replace("/", "+"))
     shutil.rmtree(made.path, ignore_errors=True)
     made.path.mkdir(parents=True)
     is_done = saved is None

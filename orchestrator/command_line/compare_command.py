@@ -22,7 +22,7 @@ from orchestrator.consoles import console_for, print_whole
 from sweeps.errors import ConfigError, LogError
 from sweeps.protocols import protocol_of, read_protocol
 from sweeps.settings import Protocol
-from sweeps.wording import counted
+from sweeps.wording import counted, p_value_text
 
 _COLOURS = {"better": "green", "worse": "red"}
 _SIGNS = {"better": "+ ", "worse": "- "}
@@ -138,8 +138,8 @@ def _cells(task: TaskComparison) -> list[str]:
         _coverage(task.b_runs, task.b_planned),
         shown(task.difference),
         escape(interval),
-        _p(task.p),
-        _p(task.corrected_p),
+        p_value_text(task.p),
+        p_value_text(task.corrected_p),
         shown(task.smallest),
         f"[{colour}]{verdict}[/]" if colour else verdict,
     ]
@@ -177,7 +177,8 @@ def _summary(evaluation: Evaluation, pair: Pair, found: Comparison) -> list[str]
     colour = _COLOURS.get(found.verdict, "bold")
     tasks = f"{found.compared} of {len(found.tasks)} tasks" if found.compared < len(found.tasks) else "all tasks"
     lines.append(
-        f"P(a run of A beats one of B): {found.improvement.point:.2f} {interval} over {tasks}, p = {_p(found.p)}: "
+        f"P(a run of A beats one of B): {found.improvement.point:.2f} {interval} over {tasks}, "
+        f"p = {p_value_text(found.p)}: "
         f"[bold {colour}]{'A is ' if found.verdict in _COLOURS else ''}{found.verdict}[/]"
     )
     if found.smallest_improvement is None:
@@ -201,12 +202,6 @@ def _missing(found: Comparison) -> list[str]:
     if not a[0] + b[0]:
         return []
     return [f"[yellow]* without a score in the window: {a[0]} of {a[1]} runs of A, {b[0]} of {b[1]} of B.[/]"]
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.2g}" if value >= 0.001 else f"{value:.0e}"
 
 
 def _to_json(evaluation: Evaluation, pair: Pair, found: Comparison) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aggregation.verdicts.regression import Cell, Judgement, Rule
 from orchestrator.command_line.night import Night
-from sweeps.wording import counted
+from sweeps.wording import counted, p_value_text
 
 _MOST_CELLS = 3
 _MOST_CAUSES = 3
@@ -63,10 +63,10 @@ class NightSummary:
             margin = 1.96 * told.error
             lines.append(
                 f"scores {told.change:+.1%} (± {margin:.1%}) beside the last {counted(len(self.compared), 'night')}, "
-                f"{counted(told.judged, 'cell')}; p = {_p(told.p)} for a drop"
+                f"{counted(told.judged, 'cell')}; p = {p_value_text(told.p)} for a drop"
             )
         for name, p in told.cells:
-            lines.append(f"by itself: {name}, p = {_p(p)}")
+            lines.append(f"by itself: {name}, p = {p_value_text(p)}")
         if told.verdict in ("regression", "suspicious", "not confirmed"):
             lines += self._lowest()
         runs = f"{counted(self.done, 'run')} done"
@@ -133,9 +133,3 @@ class NightSummary:
             for change, name, then, now in sorted(changes)[:_MOST_CELLS]
             if change < 0
         ]
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.2g}" if value >= 0.001 else f"{value:.0e}"

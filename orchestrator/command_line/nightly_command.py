@@ -278,7 +278,7 @@ class _Nightly:
             "own_seeds": night.own_seeds,
             **told,
         }
-        write_atomically(self._folder.path / "night.json", json.dumps(record, allow_nan=False))
+        write_atomically(self._root.record(night.name), json.dumps(record, allow_nan=False))
 
 
 def _accept(root: NightlyRoot, *, is_json: bool) -> int:

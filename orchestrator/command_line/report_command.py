@@ -106,7 +106,7 @@ def _place(paths: list[Path], out: Path | None) -> Path:
         out = out.expanduser().absolute()
         return out / "index.html" if out.is_dir() else out
     root = SweepRoot(paths[0])
-    if len(paths) == 1 and (root.journal.exists() or root.config.exists() or (root.path / ".collected").is_dir()):
+    if len(paths) == 1 and (root.journal.exists() or root.config.exists() or root.collected.is_dir()):
         return root.report
     raise ConfigError(
         f"Say where the report shall go, as --out FILE: {', '.join(map(str, paths))} is not one sweep root, and "

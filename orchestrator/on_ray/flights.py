@@ -9,14 +9,14 @@ from orchestrator.commands import LaunchAttempt
 from orchestrator.outcomes import Outcome
 from sweeps.contracts import RunKey
 
-#: A node and resources on it.
-Shape = tuple[object, ...]
+#: A node and resources on it, which another attempt may follow in.
+Place = tuple[object, ...]
 
 
 class Flight:
     """An attempt in flight as the driver sees it."""
 
-    def __init__(self, key: RunKey, attempt: int, actor: Any, node: str | None, place: Shape | None) -> None:
+    def __init__(self, key: RunKey, attempt: int, actor: Any, node: str | None, place: Place | None) -> None:
         self.key = key
         self.attempt = attempt
         #: None for an attempt of an earlier orchestrator that no actor owns up to.
@@ -56,7 +56,7 @@ class Doubt:
     is_node_suspect: bool = False
 
 
-def place_of(command: LaunchAttempt) -> Shape:
+def place_of(command: LaunchAttempt) -> Place:
     """The node and the resources of an actor: another attempt may follow in it that asks for the same."""
     resources = command.resources
     custom = tuple(sorted(resources.custom.items()))

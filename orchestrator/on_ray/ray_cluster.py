@@ -21,9 +21,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import (
-    ActorDiedError,
     ActorUnavailableError,
-    ActorUnschedulableError,
     GetTimeoutError,
     RayError,
     RayTaskError,
@@ -31,15 +29,17 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator import clock
+from orchestrator.attempts.attempt_log import ended_at
 from orchestrator.attempts.dock import Dock, check_storage
 from orchestrator.attempts.worker import AttemptReport
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import AttemptEnded, Event, NodeJoined, NodeLeft, TrainingBegan
 from orchestrator.leases import NoLeaseError, margin_s
 from orchestrator.on_ray.attempt_actor import ATTEMPT_ACTOR
-from orchestrator.on_ray.flights import Doubt, Flight, Shape, place_of
-from orchestrator.on_ray.lease_registry import REGISTRY, REGISTRY_NAME, lease_name
-from orchestrator.on_ray.nodes import Reach, draining_nodes, head_node, node_event, resources_of
+from orchestrator.on_ray.flights import Doubt, Flight, Place, place_of
+from orchestrator.on_ray.kept_registry import KeptRegistry
+from orchestrator.on_ray.lease_registry import lease_name
+from orchestrator.on_ray.nodes import Reach, draining_nodes, node_event, resources_of
 from orchestrator.on_ray.ray_errors import (
     LOST_ANSWERS,
     TAKEN_AWAY,
@@ -52,7 +52,6 @@ from orchestrator.on_ray.storage_probe import probe_storage
 from orchestrator.outcomes import Outcome
 from orchestrator.process_cluster import ended_event, started_event
 from sweeps.contracts import RunKey, RunSpec
-from sweeps.errors import ClusterError
 from sweeps.files import read_records
 from sweeps.layout import SweepRoot
 from sweeps.settings import StorageSettings
@@ -67,10 +66,6 @@ _DOUBTS_EVERY_S = 0.5
 _BREATH_S = 0.05
 #: How long an actor that was placed on a node with room may take to appear after the last one that did there.
 _PLACEMENT_LIMIT_S = 120.0
-#: How long a head may be away when an orchestrator comes.
-_HEAD_LIMIT_S = 60.0
-#: How often in the time of a lease the registry is looked at.
-_REGISTRY_LOOKS = 12
 
 
 class RayCluster:
@@ -110,15 +105,13 @@ class RayCluster:
         self._flights: dict[tuple[RunKey, int], Flight] = {}
         self._calls: dict[Any, Flight] = {}
         #: Actors whose attempt has ended and that may take the next one, by node and resources.
-        self._idle: dict[Shape, list[Any]] = {}
+        self._idle: dict[Place, list[Any]] = {}
         #: Actors of an earlier orchestrator that have not said yet what they hold, by the question.
         self._strangers: dict[Any, Any] = {}
         #: When an actor last appeared on a node: Ray starts them one after another.
         self._appeared_at: dict[str | None, float] = {}
         #: Seconds spent listening to actors: only then can one be silent.
         self._listened_s = 0.0
-        self._registry_call: Any = None
-        self._registry_at = float("-inf")
         self._nodes: dict[str, NodeJoined] = {}
         self._reach = Reach()
         self._nodes_at = float("-inf")
@@ -132,7 +125,7 @@ class RayCluster:
         check_storage(root, specs, self._storage)
         self._disconnect = self._connect(sweep_id)
         with lost_connection_in_words():
-            self._registry = self._first_registry()
+            self._registry = KeptRegistry(sweep_id, namespace=self._namespace, lease_s=self._lease_s)
             if self._storage.kind == "ship":
                 self._dock = Dock(root, sweep_id, self._storage)
                 probe_storage(self._dock.store, self._storage)
@@ -217,41 +210,7 @@ class RayCluster:
             memory=resources.memory_bytes or None,
             resources=dict(resources.custom) or None,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id=command.node, soft=False),
-        ).remote(self._namespace, self._registry_name, self._lease_s)
-
-    @property
-    def _registry_name(self) -> str:
-        return f"{self._sweep_id}{REGISTRY_NAME}"
-
-    def _first_registry(self) -> Any:
-        """The registry, once the cluster has a head.
-
-        Raises:
-            ClusterError: it has none.
-        """
-        deadline = clock.monotonic() + _HEAD_LIMIT_S
-        while (registry := self._find_registry()) is None:
-            if clock.monotonic() > deadline:
-                raise ClusterError(f"The head of the cluster is not alive after {_HEAD_LIMIT_S:g} s; see `ray status`.")
-            clock.sleep(0.5)
-        return registry
-
-    def _find_registry(self) -> Any:
-        """The registry, which is started where there is none; None while the cluster has no head."""
-        head = head_node()
-        if head is None:
-            return None
-        # Never anywhere else: with the node of the registry every trainer of the sweep would lose its lease. A soft
-        # affinity goes elsewhere when the head is busy for a moment.
-        strategy = NodeAffinitySchedulingStrategy(node_id=head, soft=False)
-        return REGISTRY.options(
-            name=self._registry_name,
-            namespace=self._namespace,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            scheduling_strategy=strategy,
-        ).remote()
+        ).remote(self._namespace, self._registry.name, self._lease_s)
 
     def _own_actors(self) -> list[str]:
         named = ray.util.list_named_actors(all_namespaces=True)
@@ -261,28 +220,6 @@ class RayCluster:
             for actor in named
             if actor["namespace"] == self._namespace and actor["name"].startswith(prefix)
         ]
-
-    def _look_at_registry(self) -> None:
-        """Open another book where the registry went with its head: nobody may notice until the leases run out."""
-        moment = clock.monotonic()
-        if moment - self._registry_at < self._lease_s / _REGISTRY_LOOKS:
-            return
-        self._registry_at = moment
-        if self._registry_call is None:
-            self._registry_call = self._registry.is_there.remote()
-        elif ray.wait([self._registry_call], timeout=0)[0]:
-            call, self._registry_call = self._registry_call, None
-            try:
-                ray.get(call, timeout=1.0)
-            except (ActorDiedError, ActorUnschedulableError) as error:
-                if is_unable(error):
-                    raise ClusterError(
-                        f"The head of the cluster cannot start the registry of leases: {last_line(error)}. Is "
-                        f"dreamsweep installed there as it is here?"
-                    ) from None
-                self._registry = self._find_registry() or self._registry
-            except RayError as error:
-                log.info("The registry of leases does not answer: %s", type(error).__name__)
 
     def poll(self, timeout_s: float) -> list[Event]:
         with lost_connection_in_words():
@@ -294,7 +231,7 @@ class RayCluster:
         self._beat()
         self._give_back_idle()
         self._look_at_nodes()
-        self._look_at_registry()
+        self._registry.look()
         self._hear_strangers(0.0)
         self._look_at_doubts()
         self._ask_for_parcels()
@@ -314,10 +251,10 @@ class RayCluster:
         self._pending += [NodeLeft(at=clock.now(), node=node) for node in self._nodes]
         for known in (self._flights, self._calls, self._parcels, self._idle, self._nodes, self._strangers):
             known.clear()
-        self._reach, self._nodes_at, self._registry_call = Reach(), float("-inf"), None
+        self._reach, self._nodes_at = Reach(), float("-inf")
         ray.shutdown()
         self._disconnect = self._connect(self._sweep_id)
-        self._registry = self._first_registry()
+        self._registry = KeptRegistry(self._sweep_id, namespace=self._namespace, lease_s=self._lease_s)
         self.adopt(attempts)
 
     def _listen(self, timeout_s: float) -> None:
@@ -349,7 +286,7 @@ class RayCluster:
         with contextlib.suppress(RayError, ConnectionError):  # the cluster may be gone
             self._give_back_idle()
             if not self._flights:
-                ray.kill(self._registry)
+                ray.kill(self._registry.actor)
         ray.shutdown()
         if not self._flights:
             self._disconnect()
@@ -416,7 +353,7 @@ class RayCluster:
         report = flight.report
         self._pending.append(ended_event(flight.key, flight.attempt, report, clock.now()))
         del self._flights[flight.key, flight.attempt]
-        self._registry.forget.remote(lease_name(flight.key, flight.attempt))
+        self._registry.actor.forget.remote(lease_name(flight.key, flight.attempt))
         self._idle.setdefault(flight.place or (), []).append(flight.actor)
 
     def _ask_for_parcels(self) -> None:
@@ -504,11 +441,11 @@ class RayCluster:
             lease = lease_name(flight.key, flight.attempt)
             if self._is_mute(flight):
                 # Everybody takes its worker for dead; should it live, its trainer goes with the lease all the same.
-                self._registry.revoke.remote(lease)
+                self._registry.actor.revoke.remote(lease)
             if self._is_over_by_guard(flight):
                 self._give_up(flight)
             else:
-                calls[self._registry.revoke_if_over.remote(lease, limit_s, self._left_no_trace(flight))] = flight
+                calls[self._registry.actor.revoke_if_over.remote(lease, limit_s, self._left_no_trace(flight))] = flight
         # All are asked at once: where the registry does not answer, the others are heard no less.
         answered, _ = ray.wait(list(calls), num_returns=len(calls), timeout=_ANSWER_LIMIT_S / 2) if calls else ([], [])
         for call in answered:
@@ -519,7 +456,7 @@ class RayCluster:
     def _give_up(self, flight: Flight) -> None:
         """Report the end of an attempt in doubt that is certain to be over, or never to begin."""
         assert flight.doubt is not None, flight.key
-        self._registry.revoke.remote(lease_name(flight.key, flight.attempt))
+        self._registry.actor.revoke.remote(lease_name(flight.key, flight.attempt))
         self._pending.append(
             AttemptEnded(
                 at=clock.now(),
@@ -528,6 +465,7 @@ class RayCluster:
                 outcome=flight.doubt.outcome,
                 cause=flight.doubt.cause,
                 is_node_suspect=flight.doubt.is_node_suspect,
+                ended_at=ended_at(self._root.run_dir(flight.key), flight.attempt),
             )
         )
         del self._flights[flight.key, flight.attempt]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from sweeps.errors import TrainerError
+from sweeps.files import make_durable
 from sweeps.layout import RunDir
 
 #: Arguments of a pickle longer than this are skipped over, not read: arrays of parameters are gigabytes.
@@ -160,9 +161,9 @@ def _repair_folder(folder: Path, state: CheckpointState, *, scratch: Path) -> It
         # Written elsewhere and moved here: a stray file in this folder would count as a checkpoint when the trainer
         # clears out all but the last name.
         scratch.write_text(newest.name, encoding="utf-8")
-        _sync(scratch)
+        make_durable(scratch)
         scratch.replace(pointer)
-        _sync(folder)
+        make_durable(folder)
         yield f"pointed {folder.name}/latest to {newest.name}"
     elif newest is None and pointer.exists():
         pointer.unlink()
@@ -274,11 +275,3 @@ def _step(folder: Path) -> int | None:
     except (OSError, pickle.UnpicklingError, EOFError, ValueError, IndexError, AttributeError):
         return None
     return step if isinstance(step, int) else None
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sweeps.errors import TrainerError
+from sweeps.files import make_durable
 
 VERSION = "3.3.0"
 #: Of the published source archive; there is no wheel of this version.
@@ -108,8 +109,8 @@ def _build(folder: Path, *, python: str, timeout_s: float) -> None:
             shutil.copyfile(source, target)
     (folder / MARKER).write_text(json.dumps(_expected(folder)) + "\n", encoding="utf-8")
     for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
+        make_durable(path)
+    make_durable(folder)
 
 
 def _pip_install(target: Path, *, python: str, timeout_s: float) -> None:
@@ -166,15 +167,7 @@ def _swap(built: Path, into: Path, old: Path) -> None:
     except OSError:
         if not is_installed(into):
             raise
-    _sync(into.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    make_durable(into.parent)
 
 
 def _marker(path: Path) -> dict[str, str] | None:

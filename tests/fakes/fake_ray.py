@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from ray.exceptions import GetTimeoutError
 
-from orchestrator.on_ray import attempt_actor, connection, flights, head, lease_registry, nodes, ray_cluster
+from orchestrator.on_ray import (
+    attempt_actor,
+    connection,
+    flights,
+    head,
+    kept_registry,
+    lease_registry,
+    nodes,
+    ray_cluster,
+)
 from orchestrator.on_ray.lease_registry import LeaseRegistry
 from orchestrator.on_ray.ray_cluster import RayCluster
 
@@ -120,12 +129,12 @@ def fake_ray_cluster(monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[F
         return fake.registries[-1]
 
     stand_ins = {"ray": fake, "clock": fake, "NodeAffinitySchedulingStrategy": lambda **words: words}
-    for module in (attempt_actor, connection, flights, head, lease_registry, nodes, ray_cluster):
+    for module in (attempt_actor, connection, flights, head, kept_registry, lease_registry, nodes, ray_cluster):
         for name in stand_ins.keys() & vars(module).keys():
             monkeypatch.setattr(module, name, stand_ins[name])
     monkeypatch.setattr(ray_cluster, "draining_nodes", set)
     monkeypatch.setattr(ray_cluster, "ATTEMPT_ACTOR", factory(placed))
-    monkeypatch.setattr(ray_cluster, "REGISTRY", factory(opened))
+    monkeypatch.setattr(kept_registry, "REGISTRY", factory(opened))
     monkeypatch.setattr(nodes, "_ANSWER", factory(Actor))
     cluster = RayCluster(lambda _: lambda: None, namespace="test", poll_every_s=1.0, lease_s=60.0, **options)
     return fake, cluster
