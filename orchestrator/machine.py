@@ -361,6 +361,8 @@ def _requeue_due(state: SweepState, at: float) -> None:
 
 def _account(state: SweepState, event: Event) -> None:
     """Add up GPU time, and see that it stays within its limit."""
+    if isinstance(event, SweepOpened):
+        state.unheard_from, state.opened_at = state.used_until, event.at
     if event.at > state.used_until:
         state.gpu_seconds += state.gpus_held * (event.at - state.used_until)
         state.used_until = event.at
@@ -379,9 +381,10 @@ def _account(state: SweepState, event: Event) -> None:
 def _held_in_vain(state: SweepState, event: AttemptEnded) -> float:
     """GPU seconds that were counted for an attempt after its end, while no orchestrator was there to hear of it."""
     run = _in_flight_run(state, event.key, event.attempt)
-    if run is None or run.room is None or event.ended_at is None:
+    if run is None or run.room is None or event.ended_at is None or run.room.held_from >= state.opened_at:
         return 0.0
-    since = max(event.ended_at, run.room.held_from)
+    # The clock of its host may be off: no more is given back than that nobody was there.
+    since = max(event.ended_at, run.room.held_from, state.unheard_from)
     return run.room.resources.gpus * max(0.0, event.at - since)
 
 

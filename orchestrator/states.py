@@ -212,6 +212,9 @@ class SweepState:
     gpu_seconds: float = 0.0
     gpus_held: float = 0.0
     used_until: float = 0.0
+    #: When the orchestrator came, and until when the one before it is known to have been there.
+    opened_at: float = 0.0
+    unheard_from: float = 0.0
     #: Why nothing starts any more until another launch, for example a full disk; None where things may start.
     halted: str | None = None
     is_stopping: bool = False

@@ -28,7 +28,7 @@ from orchestrator.root import make_writable
 from sweeps.contracts import RunSpec
 from sweeps.errors import ClusterError, RootLockedError
 from sweeps.files import read_records
-from sweeps.footprint import footprint
+from sweeps.footprint import held_resources
 from sweeps.layout import SweepRoot
 from sweeps.settings import SweepSettings
 
@@ -131,11 +131,8 @@ def launched_specs(sweep: Sweep) -> list[RunSpec]:
     save_every_s = sweep.config.first.cluster.save_every_s
     specs: list[RunSpec] = []
     for block in sweep.grid.blocks:
-        first = block.first
-        needs = footprint(block)
-        if not first.resources.memory_bytes and needs is not None:
-            # Asked for up front: replay grows for hours, and a node would be overfilled long after all seemed well.
-            first = replace(first, resources=replace(first.resources, memory_bytes=needs.memory_bytes))
+        # Asked for up front: replay grows for hours, and a node would be overfilled long after all seemed well.
+        first = replace(block.first, resources=held_resources(block))
         if save_every_s is not None and "save_every_s" in first.trainer:
             first = replace(first, trainer={**first.trainer, "save_every_s": save_every_s})
         specs += block.runs(first)

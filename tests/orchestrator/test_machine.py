@@ -684,6 +684,8 @@ def test_time_without_an_orchestrator_costs_no_gpu_hours_of_what_had_ended(
     sweep.planned(0, 1, gpus=1)
     sweep.joined(cpus=4, gpus=1)
     launched_at = sweep.at
+    sweep.at += 60.0
+    sweep.feed(Woken(at=sweep.at))  # the last sign of life of its orchestrator
     sweep.at += 3 * 24 * 3600.0
     sweep.opened(max_gpu_hours=10.0)
     sweep.planned(0, 1, gpus=1)
@@ -696,6 +698,17 @@ def test_time_without_an_orchestrator_costs_no_gpu_hours_of_what_had_ended(
     else:
         assert (sweep.state.halted, sweep.state.gpu_seconds) == (None, ended_after_s)
         assert sweep.states() == {0: "launching", 1: "waiting"}
+
+
+def test_a_host_whose_clock_is_behind_gives_no_gpu_hours_back(sweep: SweepUnderTest) -> None:
+    """Its attempt says that it ended before it began; the orchestrator was there all the time."""
+    sweep.opened(max_gpu_hours=10.0)
+    sweep.planned(0, gpus=1)
+    sweep.joined(cpus=4, gpus=1)
+    sweep.at += 3600.0
+    sweep.feed(AttemptEnded(at=sweep.now(), key=key(0), attempt=1, outcome="succeeded", ended_at=5.0))
+
+    assert sweep.state.gpu_seconds == 3601.0
 
 
 def test_a_run_whose_spec_is_gone_is_left_to_a_launch_that_plans_it(sweep: SweepUnderTest) -> None:
