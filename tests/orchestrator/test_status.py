@@ -249,17 +249,20 @@ def test_groups_that_are_held_back_are_told_until_they_are_released(sweep: Sweep
 
 
 def test_nodes_that_are_set_aside_are_told(sweep: Sweep) -> None:
-    """And when there is no other, that nothing starts any more."""
+    """And when no other can hold what is left, that nothing starts any more."""
     sweep.opened(Limits(canary=False, hold_after=None, retries={}))
-    sweep.planned(0, 1, 2)
-    sweep.joined()
+    sweep.planned(0, 1, 2, 3)
+    sweep.joined(cpus=1.0)
     for seed in range(3):
         sweep.ended(seed, "crashed", cause="the GPU fell off the bus", is_node_suspect=True)
     reason = "3 runs in a row failed on host-a: the GPU fell off the bus"
 
     found = status_of(sweep.root)
 
-    assert (found.set_aside, found.halted) == ((reason,), f"every node is set aside: {reason}")
+    assert (found.set_aside, found.halted) == (
+        (reason,),
+        f"every node that can hold what is left is set aside: {reason}",
+    )
 
 
 def test_a_full_disk_is_told(sweep: Sweep) -> None:
