@@ -5,7 +5,7 @@ from itertools import takewhile
 from pathlib import Path
 
 #: Says which GPUs a process and its children may use; CUDA counts them anew from 0 in the order given.
-VARIABLE = "CUDA_VISIBLE_DEVICES"
+CUDA_VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
 
 
 def visible_gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
@@ -13,7 +13,7 @@ def visible_gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> li
 
     As CUDA reads it, the list ends before the first entry that is none; an empty variable hides all.
     """
-    told = environ.get(VARIABLE)
+    told = environ.get(CUDA_VISIBLE_DEVICES)
     if told is not None:
         return list(takewhile(_is_name, (name.strip() for name in told.split(","))))
     return [str(number) for number in range(len(list(devices.glob("nvidia[0-9]*"))))]
@@ -24,7 +24,7 @@ def names_of(positions: Sequence[int], environ: Mapping[str, str]) -> str:
 
     Where the environment names none, positions are numbers of the host.
     """
-    told = visible_gpus(environ) if VARIABLE in environ else []
+    told = visible_gpus(environ) if CUDA_VISIBLE_DEVICES in environ else []
     return ",".join(told[position] if position < len(told) else str(position) for position in positions)
 
 

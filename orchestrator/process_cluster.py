@@ -14,7 +14,7 @@ from orchestrator.attempts.outbox import check_local
 from orchestrator.attempts.worker import ORPHAN_GRACE_S, AttemptReport, AttemptWorker, Terms
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import UNCOUNTED_BYTES, AttemptEnded, AttemptStarted, Event, NodeJoined, TrainingBegan
-from orchestrator.host_gpus import VARIABLE, names_of, visible_gpus
+from orchestrator.host_gpus import CUDA_VISIBLE_DEVICES, names_of, visible_gpus
 from sweeps.contracts import RunKey, RunSpec
 from sweeps.errors import ClusterError
 from sweeps.files import read_records
@@ -209,9 +209,9 @@ def _check_gpus(wanted: float) -> None:
     Raises:
         ClusterError: there are more of them.
     """
-    if VARIABLE in os.environ and wanted > len(visible_gpus(os.environ)):
+    if CUDA_VISIBLE_DEVICES in os.environ and wanted > len(visible_gpus(os.environ)):
         raise ClusterError(
-            f"cluster.gpus is {wanted:g}, but {VARIABLE}={os.environ[VARIABLE]!r} leaves "
+            f"cluster.gpus is {wanted:g}, but {CUDA_VISIBLE_DEVICES}={os.environ[CUDA_VISIBLE_DEVICES]!r} leaves "
             f"{len(visible_gpus(os.environ))} of this machine's GPUs to dreamsweep. Name more there, or lower "
             f"cluster.gpus."
         )

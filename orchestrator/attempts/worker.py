@@ -14,13 +14,11 @@ import errno
 import json
 import os
 import platform
-import shlex
 import shutil
 import socket
-import subprocess
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from orchestrator import clock
 from orchestrator.attempts.attempt_log import has_ended_well, write_attempt
@@ -28,9 +26,11 @@ from orchestrator.attempts.courier import Courier
 from orchestrator.attempts.fresh_start import start_afresh
 from orchestrator.attempts.guard import LEASE_RAN_OUT
 from orchestrator.attempts.outbox import Outbox, check_local, local_folder, make_local_folder
+from orchestrator.attempts.preemption_notice import PreemptionNotice
 from orchestrator.attempts.process import ExitStatus, GuardedProcess
 from orchestrator.attempts.shipping import Handover, Parcel
-from orchestrator.attempts.tail import LogTail, point_of
+from orchestrator.attempts.trainer_environ import trainer_environ
+from orchestrator.attempts.watch import Progress, Watch
 from orchestrator.outcomes import Outcome, Verdict
 from orchestrator.trainers.checkpoint import CheckpointBrokenError
 from orchestrator.trainers.registry import trainer_of
@@ -45,30 +45,6 @@ ORPHAN_GRACE_S = 2.0
 _TICK_S = 1.0
 #: Until it trains: others may wait for that.
 _FIRST_TICKS_S = 0.2
-_NOTICE_EVERY_S = 5.0
-#: Silence is never suspicious before, however quick the run's rhythm.
-_LEAST_SILENCE_S = 300.0
-_SILENCE_FACTOR = 10.0
-#: A silent trainer that for so long uses less than this share of one CPU does nothing.
-_IDLE_S = 60.0
-_IDLE_SHARE = 0.02
-#: How much of the output a verdict may be based on.
-_JUDGED_BYTES = 64 * 1024
-# Set by Ray or Kubernetes for their own workers; the trainer would take them for its own settings or for secrets.
-_SCRUBBED_PREFIXES = ("RAY_",)
-_SCRUBBED = ("JOB_COMPLETION_INDEX", "PYTHONBREAKPOINT", "OMP_NUM_THREADS")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is, as its log tells."""
-
-    #: Environment frames of the last finished episode.
-    step: int = 0
-    #: Of the last finished episode.
-    score: float | None = None
-    #: When the log last grew; seconds since 1970.
-    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +70,7 @@ class AttemptReport:
     resumed_step: int | None = None
     #: Whether it got as far as training.
     has_begun: bool = False
-    progress: Progress = Progress()
+    progress: Progress = field(default_factory=Progress)
     verdict: Verdict | None = None
     exit_code: int | None = None
     ended_at: float = 0.0
@@ -302,7 +278,7 @@ class AttemptWorker:
         record = replace(record, pid=process.pid)
         self._record(record)
         self._report = replace(self._report, pid=process.pid, started_at=started_at, resumed_step=resumed_step)
-        watch = _Watch(trainer, self._dir, started_at, starts)
+        watch = Watch(trainer, self._dir, started_at, starts)
         status = self._watch(process, watch, trainer.settings.grace_s)
         verdict = self._verdict(status, watch, trainer)
         ended_at = clock.now()
@@ -324,7 +300,7 @@ class AttemptWorker:
         write_atomically(self._dir.done, json.dumps(record) + "\n")
         trainer.clean(self._dir)
 
-    def _watch(self, process: GuardedProcess, watch: "_Watch", grace_s: float) -> ExitStatus | None:
+    def _watch(self, process: GuardedProcess, watch: Watch, grace_s: float) -> ExitStatus | None:
         """Wait for the program's end; end it where it was asked for, or where it gives no sign of life."""
         is_told = False
         notice = PreemptionNotice(self._terms.preemption_command)
@@ -344,7 +320,7 @@ class AttemptWorker:
                 process.stop(grace_s)
                 is_told = True
 
-    def _verdict(self, status: ExitStatus | None, watch: "_Watch", trainer: Trainer) -> Verdict:
+    def _verdict(self, status: ExitStatus | None, watch: Watch, trainer: Trainer) -> Verdict:
         ending = Ending(
             exit_code=status.exit_code if status else None,
             signal=status.signal if status else None,
@@ -384,142 +360,6 @@ class AttemptWorker:
 
     def _is_leased(self) -> bool:
         return self._leased_until is None or clock.boottime() < self._leased_until
-
-
-class _Watch:
-    """Follows the files of a running attempt: progress, signs of life, and the alarms that end it."""
-
-    def __init__(self, trainer: Trainer, run_dir: RunDir, started_at: float, log_bytes: Mapping[str, int]) -> None:
-        self._trainer = trainer
-        #: A moment of `clock.monotonic`, as the others here: nobody is silent because the machine slept or its clock
-        #: was set.
-        self._started_at = clock.monotonic()
-        self._output_path = run_dir.stdout
-        self._output_start = log_bytes.get(run_dir.stdout.name, 0)
-        log = trainer.score_log
-        self._scores = LogTail(run_dir.path / log.file, log_bytes.get(log.file, 0))
-        self._metrics = LogTail(run_dir.metrics, log_bytes.get(run_dir.metrics.name, 0))
-        self._output = LogTail(run_dir.stdout, self._output_start)
-        self._progress = Progress(at=started_at)
-        self._alive_at = self._started_at
-        #: The longest silence that was followed by a sign of life.
-        self._longest_silence_s = 0.0
-        #: CPU time and moment from which a silent trainer is watched; negative while it is not.
-        self._cpu_seconds = -1.0
-        self._idle_from = self._started_at
-        self._has_logged = False
-        self.has_started = False
-        self.has_diverged = False
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether it trains for certain: it says so, and has logged something beyond its output."""
-        return self.has_started and self._has_logged
-
-    def progress(self) -> Progress:
-        """Read what is new in all the logs, and tell how far the run is."""
-        moment = clock.monotonic()
-        scores, metrics, output = self._scores.read(), self._metrics.read(), self._output.read()
-        # A progress bar never ends its line.
-        if self._scores.has_grown or self._metrics.has_grown or self._output.has_grown:
-            self._longest_silence_s = max(self._longest_silence_s, moment - self._alive_at)
-            self._alive_at = moment
-        self._has_logged = self._has_logged or bool(scores or metrics)
-        self.has_started = self.has_started or self._trainer.has_started(output)
-        self.has_diverged = self.has_diverged or self._trainer.has_diverged(metrics)
-        log = self._trainer.score_log
-        for line in reversed(scores.splitlines()):
-            point = point_of(line, log.step_key, log.score_key)
-            if point is not None:
-                self._progress = Progress(point[0], point[1], clock.now())
-                break
-        return self._progress
-
-    def alarm(self, moment: float, cpu_seconds: Callable[[], float]) -> tuple[Outcome, str] | None:
-        """Why the attempt must be ended now, if it must.
-
-        Args:
-            moment: of `clock.monotonic`.
-            cpu_seconds: what the trainer's processes have used so far; asked only when they are silent.
-        """
-        settings = self._trainer.settings
-        if self.has_diverged:
-            return "diverged", "the losses are NaN"
-        if settings.startup_deadline_s and not self.has_started:
-            if moment - self._started_at > settings.startup_deadline_s:
-                return "stalled", "it did not begin to train within trainer.startup_deadline_s"
-            return None
-        silence_s = moment - self._alive_at
-        if settings.heartbeat_s and silence_s > settings.heartbeat_s:
-            return "stalled", "none of its logs grew for trainer.heartbeat_s"
-        if not self._has_logged or silence_s <= _silence_limit_s(self._longest_silence_s):
-            self._cpu_seconds = -1.0
-            return None
-        # Silent for much longer than ever before: is it at work?
-        used = cpu_seconds()
-        if self._cpu_seconds < 0 or used - self._cpu_seconds > _IDLE_SHARE * (moment - self._idle_from):
-            self._cpu_seconds, self._idle_from = used, moment
-        elif moment - self._idle_from > _IDLE_S:
-            return "stalled", "none of its logs grew for far longer than ever before, and it uses no CPU"
-        return None
-
-    def last_output(self) -> str:
-        with open(self._output_path, "rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(self._output_start, end - _JUDGED_BYTES))
-            return file.read().decode("utf-8", "replace")
-
-
-def _silence_limit_s(longest_s: float) -> float:
-    """When silence is suspicious, learned from the run's own rhythm."""
-    return max(_LEAST_SILENCE_S, _SILENCE_FACTOR * longest_s)
-
-
-class PreemptionNotice:
-    """Asks a program now and then whether this machine is about to be taken away."""
-
-    def __init__(self, command: str | None) -> None:
-        self._words = shlex.split(command) if command else []
-        self._asked_at = float("-inf")
-
-    def is_given(self) -> bool:
-        moment = clock.monotonic()
-        if not self._words or moment - self._asked_at < _NOTICE_EVERY_S:
-            return False
-        self._asked_at = moment
-        try:
-            return (
-                subprocess.run(self._words, capture_output=True, timeout=_NOTICE_EVERY_S, check=False).returncode == 0
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return False  # a program that does not answer gives no notice
-
-
-def trainer_environ(
-    own: Mapping[str, str], wanted: Mapping[str, str], spec: RunSpec, visible_gpus: str | None = None
-) -> dict[str, str]:
-    """The environment of a trainer: the worker's, without what Ray put there for itself.
-
-    A run without GPUs must see none: Ray leaves every GPU of the node visible to it.
-
-    Args:
-        own: the worker's.
-        wanted: what the trainer asks for.
-        spec: the run.
-        visible_gpus: those that a run with GPUs may use; None for those that the worker may.
-    """
-    environ = {
-        name: value for name, value in own.items() if name not in _SCRUBBED and not name.startswith(_SCRUBBED_PREFIXES)
-    }
-    environ["OMP_NUM_THREADS"] = str(max(1, int(spec.resources.cpus)))
-    if spec.resources.gpus == 0:
-        environ["CUDA_VISIBLE_DEVICES"] = ""
-    elif visible_gpus is not None:
-        environ["CUDA_VISIBLE_DEVICES"] = visible_gpus
-    if 0 < spec.resources.gpus < 1:
-        # Several trainers share the device; each leaves a tenth of its share for what JAX allocates beside its pool.
-        environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.9 * spec.resources.gpus:.3f}"
-    return {**environ, **wanted}
 
 
 def _verdict_of(error: OSError) -> Verdict:

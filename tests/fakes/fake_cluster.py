@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from orchestrator import clock
-from orchestrator.attempts.worker import AttemptReport, Progress
+from orchestrator.attempts.watch import Progress
+from orchestrator.attempts.worker import AttemptReport
 from orchestrator.commands import LaunchAttempt, StopAttempt
 from orchestrator.events import AttemptEnded, AttemptStarted, Event, NodeJoined
 from orchestrator.outcomes import Outcome

@@ -8,7 +8,8 @@ from fakes.fake_runs import fake_run, run_key
 from rich.console import Console
 from sweep_states import SweepUnderTest
 
-from orchestrator.attempts.worker import AttemptReport, Progress
+from orchestrator.attempts.watch import Progress
+from orchestrator.attempts.worker import AttemptReport
 from orchestrator.display import Display, duration
 from orchestrator.events import AttemptEnded, NodeJoined, RunPaused, RunPlanned, RunResumed
 

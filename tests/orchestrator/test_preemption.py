@@ -10,7 +10,8 @@ from doomed_sweep import DoomedSweep, end
 from fakes.fake_runs import fake_run, wait_until
 from node_cluster import NodeCluster, node_cluster
 
-from orchestrator.attempts.worker import AttemptWorker, PreemptionNotice, Terms
+from orchestrator.attempts.preemption_notice import PreemptionNotice
+from orchestrator.attempts.worker import AttemptWorker, Terms
 from orchestrator.outcomes import Verdict
 from sweeps.files import read_records
 from sweeps.layout import RunDir

@@ -18,7 +18,8 @@ from fakes.fake_runs import fake_run, is_alive, processes_with, wait_until
 
 from orchestrator import clock
 from orchestrator.attempts.tail import point_of
-from orchestrator.attempts.worker import AttemptReport, AttemptWorker, trainer_environ
+from orchestrator.attempts.trainer_environ import trainer_environ
+from orchestrator.attempts.worker import AttemptReport, AttemptWorker
 from orchestrator.outcomes import Verdict
 from sweeps.contracts import Attempt, Resources, RunSpec
 from sweeps.files import read_records
@@ -157,7 +158,7 @@ def test_an_error_of_ours_ends_the_trainer_before_it_is_told(
         if (run_dir.path / "starts").exists():
             raise OSError(errno.ESTALE, "Stale file handle", "scores.jsonl")
 
-    monkeypatch.setattr("orchestrator.attempts.worker._Watch.progress", progress)
+    monkeypatch.setattr("orchestrator.attempts.watch.Watch.progress", progress)
     report = ended(start(fake_run("deaf", grace_s=0.5)))
 
     assert report.verdict is not None
