@@ -207,7 +207,7 @@ def test_an_attempt_without_a_lease_never_begins(bench: Bench) -> None:
     """Its node, and not the run, is at fault: it is tried again elsewhere."""
     bench.cluster.open(bench.root, sweep_id(bench), bench.specs)
     spec = bench.run()
-    bench.cluster._registry.revoke.remote(f"{spec.key}/1")  # type: ignore[attr-defined] - only a test does so
+    bench.cluster._registry.actor.revoke.remote(f"{spec.key}/1")  # type: ignore[attr-defined] - only a test does so
     bench.launch(spec)
 
     end = bench.ended(spec)
