@@ -50,10 +50,13 @@ class Journal:
         self._path = path
         self._check = check
         self._file: int | None = None
+        #: Bytes of it, as long as nobody else writes.
+        self._size = 0
 
     def __enter__(self) -> Self:
         self._cut_torn_end()
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._size = os.fstat(self._file).st_size
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -66,6 +69,7 @@ class Journal:
 
         Raises:
             OSError: the disk is full or gone; none of the events is in the journal.
+            JournalError: somebody else has written to it.
         """
         assert self._file is not None, "the journal is not open"
         data = "".join(json.dumps(event_to_json(event)) + "\n" for event in events).encode()
@@ -73,14 +77,22 @@ class Journal:
             return
         self._check()
         size = os.fstat(self._file).st_size
+        if size != self._size:
+            raise JournalError(
+                f"{self._path} has {size:,} bytes, of which this orchestrator knows {self._size:,}: another one has "
+                f"driven the root meanwhile. Run the same command again."
+            )
         view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._file, view) :]
             os.fsync(self._file)
+            self._size = size + len(data)
         except BaseException as error:
             with contextlib.suppress(OSError):  # a torn end at most, which the next opening cuts off
                 os.ftruncate(self._file, size)
+            with contextlib.suppress(OSError):
+                self._size = os.fstat(self._file).st_size
             if isinstance(error, OSError):
                 error.filename = error.filename or str(self._path)
             raise

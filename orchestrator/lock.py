@@ -18,6 +18,8 @@ from orchestrator import clock
 from sweeps.errors import RootError, RootLockedError
 
 _TOUCH_EVERY_S = 2.0
+#: Less than others watch a holder for before they take it for dead.
+_SILENT_S = 3.0 * _TOUCH_EVERY_S
 
 
 class RootLock:
@@ -35,6 +37,8 @@ class RootLock:
         self._released = threading.Event()
         #: A lock that is let go of is not put back by the thread that touches it.
         self._changing = threading.Lock()
+        #: The moment of `clock.boottime` of the last sign of life.
+        self._touched_at = 0.0
         self._record: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
@@ -62,15 +66,22 @@ class RootLock:
     def check(self) -> None:
         """See that nobody took the holder for dead while its machine was asleep, or its file system away.
 
-        A lock that somebody has removed is put back.
+        A lock that somebody has removed is put back, unless others may have held it and gone since.
 
         Raises:
-            RootLockedError: another orchestrator has the root now.
+            RootLockedError: another orchestrator has the root now, or may have had it.
         """
         try:
             with self._changing:
                 holder = self._holder()
                 if holder is None and not self._released.is_set() and self._path.parent.is_dir():
+                    silent_s = clock.boottime() - self._touched_at
+                    if silent_s > _SILENT_S:
+                        raise RootLockedError(
+                            f"The lock of {self._path.parent} is gone, after {silent_s:.0f} s in which this "
+                            f"orchestrator gave no sign of life: another one may have held the root. Run the same "
+                            f"command again."
+                        )
                     self._link()
                     holder = self._holder()
         except OSError:
@@ -115,6 +126,7 @@ class RootLock:
             return False
         finally:
             own.unlink(missing_ok=True)
+        self._touched_at = clock.boottime()
         return True
 
     def _holder(self) -> dict[str, Any] | None:
@@ -170,6 +182,7 @@ class RootLock:
             try:
                 self.check()
                 os.utime(self._path)
+                self._touched_at = clock.boottime()
             except OSError:
                 continue
             except RootLockedError:

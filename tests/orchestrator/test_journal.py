@@ -161,3 +161,15 @@ def test_a_failed_append_leaves_a_torn_end_at_most(path: Path, monkeypatch: pyte
         journal.append(EVENTS[2:])
 
     assert list(read_journal(path)) == [EVENTS[0], *EVENTS[2:]]
+
+
+def test_a_journal_that_somebody_else_wrote_to_is_left_alone(path: Path) -> None:
+    """An orchestrator that slept while another one came, drove the root and went: what it knows is stale."""
+    with Journal(path) as journal:
+        journal.append(EVENTS[:1])
+        with Journal(path) as other:
+            other.append(EVENTS[1:2])
+        with pytest.raises(JournalError, match="another one has driven the root meanwhile"):
+            journal.append(EVENTS[2:])
+
+    assert list(read_journal(path)) == EVENTS[:2]

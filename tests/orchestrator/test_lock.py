@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import clock
 from orchestrator.lock import RootLock, process_start
 from sweeps.errors import RootError, RootLockedError
 
@@ -211,6 +212,18 @@ def test_a_lock_that_was_removed_is_put_back(path: Path) -> None:
         assert path.read_text() == before
     lock.check()
     assert not path.exists()
+
+
+def test_a_lock_that_went_while_its_holder_slept_is_not_put_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another orchestrator may have taken it over, driven the root, and gone."""
+    with RootLock(path) as lock:
+        path.unlink()
+        now = clock.boottime()
+        monkeypatch.setattr(clock, "boottime", lambda: now + 60.0)
+        with pytest.raises(RootLockedError, match="gone, after 60 s in which .* no sign of life"):
+            lock.check()
+
+        assert not path.exists()
 
 
 def test_a_lock_whose_root_is_gone_is_not_put_back(path: Path) -> None:
