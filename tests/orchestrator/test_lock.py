@@ -220,7 +220,7 @@ def test_a_lock_that_went_while_its_holder_slept_is_not_put_back(path: Path, mon
         path.unlink()
         now = clock.boottime()
         monkeypatch.setattr(clock, "boottime", lambda: now + 60.0)
-        with pytest.raises(RootLockedError, match="gone, after 60 s in which .* no sign of life"):
+        with pytest.raises(RootLockedError, match=r"gone, after 60 s in which .* no sign of life"):
             lock.check()
 
         assert not path.exists()
