@@ -313,11 +313,12 @@ def test_killed_trainer_resumes_from_its_checkpoint(start: Any) -> None:
     kill_when_logged(first, past_step=0)
     lines = len(first.run_dir.scores.read_text().splitlines())
 
-    step, repairs = checkpoint.repair(first.run_dir)
+    # The kill may fall into the moment in which a checkpoint is pointed to, or the one before it removed.
+    step, _ = checkpoint.repair(first.run_dir)
+    assert checkpoint.repair(first.run_dir) == (step, ())
     second = start(*flags)
 
     assert step is not None and step > 0
-    assert repairs == ()
     assert second.verdict().outcome == "succeeded"
     assert "Loaded checkpoint." in second.text
     steps = [record["step"] for record in records(second.run_dir.scores)]
